@@ -1,0 +1,237 @@
+"""What a claim is: a statement of a document, the cases on which it is checked, and the verdict it is expected to get.
+
+Nothing here needs JAX or NumPy, so a catalogue of claims can be listed in an instant.
+"""
+
+import inspect
+import itertools
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, Literal, TypeVar, get_args
+
+Verdict = Literal[
+    "holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run", "out of scope"
+]
+Role = Literal["case", "control", "positive control", "counterexample"]
+
+_Function = TypeVar("_Function", bound=Callable[..., None])
+_ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
+_CHECK = "__eosbench_check__"
+
+
+class ClaimError(ValueError):
+    """A claim is stated wrongly. The message is one sentence that names the claim and the remedy."""
+
+
+class EvidenceError(ValueError):
+    """A check recorded something that is not evidence. The message is one sentence with the remedy."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """Something that makes statements: a paper, a talk, a poster, a review.
+
+    `key` is short and unique among the documents of a report; `title` is what a reader sees.
+    """
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a statement stands: a document and the place in it, such as "Theorem 4.4" or "Phase 2, item 1"."""
+
+    document: Document
+    place: str
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run of a check: the values of its parameters, and what the run is for."""
+
+    label: str
+    role: Role
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A function that records evidence for a claim, with all the cases it is to run on."""
+
+    claim: "Claim"
+    function: Callable[..., None]
+    cases: tuple[Case, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Claim:
+    """A statement that evidence can decide.
+
+    Args:
+        id: "topic/name", lower case with hyphens; stable for ever.
+        source: the document and the place in it.
+        printed: the statement as the document prints it, with formulas in $...$.
+        expected: the verdict that a run should reach; the only verdict typed by hand.
+        corrected: the true form, where the printed one is wrong. The checks then test this form, and a counterexample
+            shows the printed one violated.
+        experiment: claims that read the same trajectory name it here. They then draw the same seeds and run in the same
+            process. By default the claim's id.
+        out_of_scope: why the statement is listed but not checked.
+
+    Raises:
+        ClaimError: if an argument is not of this form.
+    """
+
+    id: str
+    _: KW_ONLY
+    source: Source
+    printed: str
+    expected: Verdict
+    corrected: str | None = None
+    experiment: str = ""
+    out_of_scope: str | None = None
+    checks: list[Check] = field(default_factory=list, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "experiment", self.experiment or self.id)
+        if not isinstance(self.id, str) or not _ID.fullmatch(self.id):
+            raise ClaimError(f"claim {self.id!r}: an id reads 'topic/name' in lower case with hyphens; rename it")
+        if not isinstance(self.source, Source) or not isinstance(self.source.document, Document):
+            named = self.source.document if isinstance(self.source, Source) else self.source
+            raise self.error(
+                f"its source names no known document ({named!r}); write source=Source(Document(key, title), place)"
+            )
+        if self.expected not in get_args(Verdict):
+            raise self.error(f"expected={self.expected!r} is no verdict; choose one of {', '.join(get_args(Verdict))}")
+        if (self.expected == "out of scope") != bool(self.out_of_scope):
+            raise self.error("expected='out of scope' and out_of_scope='the reason' go together; give both or neither")
+        if self.expected == "corrected" and not self.corrected:
+            raise self.error("expected='corrected' needs the true statement; give it as corrected=...")
+
+    @property
+    def topic(self) -> str:
+        """The first part of the id."""
+        return self.id.partition("/")[0]
+
+    def error(self, problem: str) -> ClaimError:
+        """The error to raise for a problem of this claim."""
+        return ClaimError(f"claim {self.id!r}: {problem}")
+
+    def check(
+        self,
+        *,
+        controls: Mapping[str, Mapping[str, Any]] | None = None,
+        positive_controls: Mapping[str, Mapping[str, Any]] | None = None,
+        **grid: Any,
+    ) -> Callable[[_Function], _Function]:
+        """Decorate a function `f(evidence, **parameters)` that tests the claim, or its corrected form.
+
+        Args:
+            controls: name -> parameters; the same function with one hypothesis broken on purpose. It fires when the
+                reading is `violated`. What it does not set has the first value of its axis, or its default.
+            positive_controls: name -> parameters; for a claim that is refuted, a place where the function is satisfied.
+            grid: a list is an axis of the grid of cases; any other value, a tuple included, is one value.
+
+        Raises:
+            ClaimError: if a parameter is not one of the function's, or two cases are the same.
+        """
+        axes = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
+
+        def register(function: _Function) -> _Function:
+            first = {name: values[0] for name, values in axes.items() if values}
+            points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
+            cases = [Case(_label(params), "case", params) for params in points]
+            named: tuple[tuple[Role, Mapping[str, Mapping[str, Any]]], ...] = (
+                ("control", controls or {}),
+                ("positive control", positive_controls or {}),
+            )
+            for role, group in named:
+                for name, changes in group.items():
+                    self._known(function, changes, f"the {role} {name!r} of {function.__name__} names")
+                    cases.append(Case(f"{role}: {name}", role, first | dict(changes)))
+            self._known(function, grid, f"the grid of {function.__name__} names")
+            return self._register(function, tuple(cases))
+
+        return register
+
+    def counterexample(self, **params: Any) -> Callable[[_Function], _Function]:
+        """Decorate a function that evaluates the *printed* form at a point where its hypotheses are met.
+
+        The printed form is shown wrong when the reading is `violated`.
+        """
+
+        def register(function: _Function) -> _Function:
+            self._known(function, params, f"the counterexample {function.__name__} names")
+            label = _label(params)
+            return self._register(function, (Case(label or "printed form", "counterexample", params),))
+
+        return register
+
+    def validate(self) -> None:
+        """Raise ClaimError if the claim as a whole could not reach a verdict that means something."""
+        roles = {case.role for check in self.checks for case in check.cases}
+        if self.out_of_scope:
+            if self.checks:
+                raise self.error("it is out of scope and yet has checks; drop one of the two")
+            return
+        if "case" not in roles:
+            raise self.error("it has no case to run; add a function under @claim.check(...)")
+        if self.expected == "refuted" and "positive control" not in roles:
+            raise self.error(
+                "it is expected to be refuted and has no positive control; add positive_controls={name: parameters}, a "
+                "place where the same function is satisfied"
+            )
+        if not roles & {"control", "positive control"}:
+            raise self.error(
+                "it has no control; add controls={name: parameters} to a check, with one hypothesis broken on purpose"
+            )
+        if self.corrected and "counterexample" not in roles:
+            raise self.error(
+                "it has a corrected form but nothing shows the printed one wrong; add a function under "
+                "@claim.counterexample(...)"
+            )
+
+    def _register(self, function: _Function, cases: tuple[Case, ...]) -> _Function:
+        if hasattr(function, _CHECK):
+            raise self.error(f"{function.__name__} is registered twice; write one function for each")
+        labels = [case.label for case in cases]
+        if twice := {label for label in labels if labels.count(label) > 1}:
+            raise self.error(f"{function.__name__} has the case {twice.pop()!r} twice; make the grid's values differ")
+        check = Check(self, function, cases)
+        setattr(function, _CHECK, check)
+        self.checks.append(check)
+        return function
+
+    def _known(self, function: Callable[..., None], params: Mapping[str, Any], who: str) -> None:
+        has = list(inspect.signature(function).parameters)
+        if not has or has[0] != "evidence":
+            raise self.error(f"{function.__name__} must take `evidence` first; write def {function.__name__}(evidence)")
+        for name in params:
+            if name not in has[1:]:
+                raise self.error(
+                    f"{who} the parameter {name!r}, which it does not have; use one of {', '.join(has[1:]) or '(none)'}"
+                )
+
+
+def check_of(function: Any) -> Check | None:
+    """The check that a function was registered as, if any."""
+    found = getattr(function, _CHECK, None)
+    return found if isinstance(found, Check) else None
+
+
+def _label(params: Mapping[str, Any]) -> str:
+    return ",".join(f"{name}={_shown(value)}" for name, value in params.items())
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, float):
+        short = f"{value:.6g}"
+        return short if float(short) == value else repr(value)
+    if isinstance(value, tuple):
+        shown = [_shown(entry) for entry in value]
+        return f"({shown[0]}..{shown[-1]})" if len(shown) > 3 else f"({' '.join(shown)})"
+    if callable(value):
+        return str(getattr(value, "__name__", value))
+    return str(value)

@@ -1,0 +1,386 @@
+"""What a check may record. Comparisons are recorded with their margin and uncertainty, never just asserted."""
+
+import hashlib
+import math
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from eosbench.claim import Case, Claim, EvidenceError
+from eosbench.strict_json import plain
+
+_POINTS_PER_CURVE = 600
+_ROUNDING = 8  # default uncertainty of a comparison, in units of eps times its scale
+
+
+class Certificate(Protocol):
+    """A proof by exact or interval arithmetic that something holds for a whole range of parameters."""
+
+    @property
+    def verified(self) -> bool:
+        """Whether every part of the range was proved."""
+
+    def describe(self) -> Mapping[str, float | int | str]:
+        """What was proved and at what cost: range, boxes, seconds."""
+
+
+class Evidence:
+    """The record of one case.
+
+    A *margin* is how far a comparison is from failing; it is negative when it fails. If the margin is smaller than the
+    *uncertainty* the comparison is `indeterminate`, never a pass. The default uncertainty is 8 eps times the scale of
+    the numbers compared, with eps that of their precision, and zero for integers. Arrays are compared entry by entry
+    and the worst entry is recorded. A measured value that is not finite is `violated`; a prediction, bound or tolerance
+    that is not finite is an EvidenceError, so that no control fires through it.
+    """
+
+    def __init__(self, claim: Claim, case: Case) -> None:
+        self._claim = claim
+        self._case = case
+        self.records: list[dict[str, Any]] = []
+        self.curves: list[dict[str, Any]] = []
+
+    def seed(self, replicate: int = 0) -> int:
+        """A seed that depends on nothing but the experiment, the case and the replicate."""
+        text = f"{self._claim.experiment}|{self._case.label}|{replicate}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    def requires(self, name: str, met: Any) -> None:
+        """A hypothesis of the statement. Where it is not met the case is vacuous."""
+        self.records.append({"kind": "requires", "name": name, "met": bool(met)})
+
+    def equal(
+        self,
+        name: str,
+        measured: ArrayLike,
+        predicted: ArrayLike,
+        *,
+        ulps: float = 64,
+        scale: float | None = None,
+    ) -> None:
+        """An identity: |measured - predicted| is at most `ulps` units of rounding.
+
+        A unit of rounding is eps times `scale`, by default the largest magnitude among the numbers compared; give the
+        scale where terms cancel.
+        """
+        m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
+        size = _scale(m, p) if scale is None else float(_predicted(name, "scale", scale))
+        unit = _eps(m) * size
+        self._compare("equal", name, m, p, tolerance=ulps * unit, uncertainty=_ROUNDING * unit, detail={"ulps": ulps})
+
+    def close(
+        self,
+        name: str,
+        measured: ArrayLike,
+        predicted: ArrayLike,
+        tolerance: ArrayLike,
+        *,
+        uncertainty: ArrayLike | None = None,
+    ) -> None:
+        """|measured - predicted| is at most `tolerance`, an absolute one."""
+        m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
+        self._compare("close", name, m, p, tolerance=_predicted(name, "tolerance", tolerance), uncertainty=uncertainty)
+
+    def at_most(
+        self, name: str, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike | None = None
+    ) -> None:
+        """measured <= bound."""
+        m, b = _numbers(name, "measured", measured), _predicted(name, "bound", bound)
+        self._compare("at_most", name, m, b, uncertainty=uncertainty)
+
+    def at_least(
+        self, name: str, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike | None = None
+    ) -> None:
+        """measured >= bound."""
+        m, b = _numbers(name, "measured", measured), _predicted(name, "bound", bound)
+        self._compare("at_least", name, m, b, uncertainty=uncertainty)
+
+    def monotone(
+        self,
+        name: str,
+        sequence: ArrayLike,
+        *,
+        direction: Literal["decreasing", "increasing"] = "decreasing",
+        uncertainty: ArrayLike | None = None,
+    ) -> None:
+        """Every entry of the sequence lies below (or above) the one before it."""
+        values = _numbers(name, "sequence", sequence)
+        if values.ndim != 1 or values.size < 2:
+            raise EvidenceError(
+                f"{name!r}: a monotone sequence has one axis and two entries or more; got {values.shape}"
+            )
+        before, after = values[:-1], values[1:]
+        if direction == "increasing":
+            before, after = after, before
+        rise = np.where(np.isfinite(before) & np.isfinite(after), after - before, np.nan)
+        given = _default_uncertainty(before, after) if uncertainty is None else uncertainty
+        self._compare("monotone", name, rise, np.zeros(()), uncertainty=given, detail={"direction": direction})
+
+    def rate(self, name: str, x: ArrayLike, y: ArrayLike, *, exponent: float, tolerance: float) -> None:
+        """y grows like x**exponent: the slope of log y over log x is the exponent, to within `tolerance`.
+
+        The uncertainty is the standard error of the fitted slope.
+        """
+        xs, ys = _positive(name, "x", x), _numbers(name, "y", y)
+        _same_length(name, xs, ys)
+        slope, error = _slope(xs, ys)
+        self._compare(
+            "rate",
+            name,
+            np.asarray(slope),
+            _predicted(name, "exponent", exponent),
+            tolerance=_predicted(name, "tolerance", tolerance),
+            uncertainty=error if math.isfinite(error) else 0.0,
+            detail={"points": xs.size, "from": float(xs.min()), "to": float(xs.max()), "standard error": error},
+        )
+
+    def bounded_by(self, name: str, residual: ArrayLike, g: ArrayLike, *, constant: float) -> None:
+        """residual = O(g): |residual|/g stays below `constant`, and does not grow as g shrinks (its slope is >= -0.1).
+
+        `g` is a geometric grid, `residual` has one value for each of its entries; the constant is fixed beforehand.
+        """
+        gs, values = _positive(name, "g", g), np.abs(_numbers(name, "residual", residual))
+        _same_length(name, gs, values)
+        ratio = values / gs
+        slope, error = _slope(gs, np.maximum(ratio, np.finfo(float).tiny))
+        detail = {"points": gs.size, "slope": slope, "standard error": error}
+        bound = _predicted(name, "constant", constant)
+        self._compare("bounded_by", f"{name}: ratio", ratio, bound, detail=detail)
+        self._compare(
+            "at_least", f"{name}: slope of the ratio", np.asarray(slope), np.asarray(-0.1), uncertainty=_finite(error)
+        )
+
+    def constant(
+        self,
+        name: str,
+        claimed: float,
+        measured: ArrayLike,
+        tolerance: float,
+        *,
+        uncertainty: ArrayLike | None = None,
+    ) -> None:
+        """A constant of theory: |measured - claimed| is at most `tolerance`, an absolute one.
+
+        The report shows its admissible interval, measured ± tolerance intersected over the cases: how wrong the
+        statement could be and still pass.
+        """
+        m, c = _numbers(name, "measured", measured), _predicted(name, "claimed", claimed)
+        self._compare(
+            "constant", name, m, c, tolerance=_predicted(name, "tolerance", tolerance), uncertainty=uncertainty
+        )
+
+    def fraction(self, name: str, k: int, n: int, *, at_least: float, confidence: float = 0.95) -> None:
+        """k of n independent runs succeeded, and the probability of success is `at_least` with this confidence.
+
+        The bounds are those of Clopper and Pearson, one-sided. Satisfied if the lower bound reaches `at_least`,
+        violated if the upper one does not.
+        """
+        from scipy.special import betaincinv
+
+        if not 0 <= k <= n or n < 1:
+            raise EvidenceError(f"{name!r}: k={k} of n={n} is no fraction; count successes out of one run or more")
+        goal = float(_predicted(name, "at_least", at_least))
+        alpha = 1 - float(_predicted(name, "confidence", confidence))
+        low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
+        high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
+        reading = "satisfied" if low >= goal else "violated" if high < goal else "indeterminate"
+        self._record(
+            "fraction",
+            name,
+            measured=k / n,
+            predicted=goal,
+            tolerance=0.0,
+            margin=low - goal if reading != "violated" else high - goal,
+            uncertainty=0.0,
+            reading=reading,
+            detail={"k": k, "n": n, "lower bound": low, "upper bound": high, "confidence": confidence},
+        )
+
+    def proved(self, name: str, certificate: Certificate) -> None:
+        """A certificate that the statement holds for a whole range of parameters."""
+        verified = bool(certificate.verified)
+        self._record(
+            "proved",
+            name,
+            measured=float(verified),
+            predicted=1.0,
+            tolerance=0.0,
+            margin=0.0 if verified else -1.0,
+            uncertainty=0.0,
+            reading="satisfied" if verified else "violated",
+            detail=dict(certificate.describe()),
+        )
+
+    def series(
+        self,
+        label: str,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        axes: tuple[str, str],
+        style: Literal["line", "points", "reference"] = "line",
+        scale: Literal["linear", "semilogx", "semilogy", "loglog"] = "linear",
+        spread: ArrayLike | None = None,
+    ) -> None:
+        """A curve of the claim's figure; curves with the same axes share a panel.
+
+        Long curves are thinned to at most 600 points that keep every bin's smallest and largest value. `spread` is the
+        half-width of the measured uncertainty.
+        """
+        xs, ys = (np.ravel(_numbers(label, which, values)) for which, values in (("x", x), ("y", y)))
+        _same_length(label, xs, ys)
+        kept = _thinned(ys)
+        band = None if spread is None else np.broadcast_to(_numbers(label, "spread", spread), ys.shape)[kept].tolist()
+        self.curves.append(
+            {
+                "label": label,
+                "x": [plain(v) for v in xs[kept].tolist()],
+                "y": [plain(v) for v in ys[kept].tolist()],
+                "spread": band and [plain(v) for v in band],
+                "axes": list(axes),
+                "style": style,
+                "scale": scale,
+            }
+        )
+
+    def _compare(
+        self,
+        kind: str,
+        name: str,
+        measured: np.ndarray,
+        predicted: np.ndarray,
+        *,
+        tolerance: ArrayLike = 0.0,
+        uncertainty: ArrayLike | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Record the worst entry of a comparison."""
+        if np.size(measured) == 0:
+            raise EvidenceError(f"{name!r}: nothing was measured (an empty array); record only where there is a value")
+        try:
+            given = (
+                _default_uncertainty(measured, predicted) if uncertainty is None else _uncertainty(name, uncertainty)
+            )
+            m, p, tol, unc = np.broadcast_arrays(measured, predicted, tolerance, given)
+        except ValueError as problem:
+            if isinstance(problem, EvidenceError):
+                raise
+            raise EvidenceError(f"{name!r}: the shapes of what is compared differ ({problem})") from None
+        m, p, tol, unc = (np.ravel(values).astype(float) for values in (m, p, tol, unc))
+        with np.errstate(invalid="ignore", over="ignore"):
+            if kind in ("at_most", "bounded_by", "monotone"):
+                margin = p - m
+            elif kind == "at_least":
+                margin = m - p
+            else:
+                margin = tol - np.abs(m - p)
+        margin = np.where(np.isfinite(m), margin, -np.inf)
+        severity = np.where(margin < -unc, 2, np.where(margin < unc, 1, 0))
+        at = int(np.argmin(np.where(severity == severity.max(), margin, np.inf)))
+        self._record(
+            kind,
+            name,
+            measured=m[at],
+            predicted=p[at],
+            tolerance=tol[at],
+            margin=margin[at],
+            uncertainty=unc[at],
+            reading=("satisfied", "indeterminate", "violated")[severity[at]],
+            detail={**(detail or {}), **({"worst of": m.size} if m.size > 1 else {})},
+        )
+
+    def _record(self, kind: str, name: str, *, detail: Mapping[str, Any], **fields: Any) -> None:
+        measured, predicted, tolerance, margin = (
+            float(fields[key]) for key in ("measured", "predicted", "tolerance", "margin")
+        )
+        allowance = tolerance or max(abs(predicted), abs(measured))
+        slack = margin / allowance if allowance and math.isfinite(allowance) else margin
+        self.records.append(plain({"kind": kind, "name": name, **fields, "slack": slack, "detail": detail}))
+
+
+def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+    try:
+        array = np.asarray(value)
+    except Exception:
+        array = np.asarray(None)
+    if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):  # bfloat16 and its kin
+        array = array.astype(np.float32)
+    if array.dtype.kind not in "iuf":
+        raise EvidenceError(f"{name!r}: {what} must be a number or an array of numbers; got {_abridged(value)}")
+    return array
+
+
+def _predicted(name: str, what: str, value: Any) -> np.ndarray:
+    array = _numbers(name, what, value)
+    if not np.all(np.isfinite(array)):
+        raise EvidenceError(f"{name!r}: {what} is {_abridged(value)}; only a measured value may be non-finite")
+    return array
+
+
+def _uncertainty(name: str, value: Any) -> np.ndarray:
+    """An uncertainty may be infinite, which makes the reading indeterminate, but not unknown."""
+    array = _numbers(name, "uncertainty", value)
+    if not np.all(array >= 0):
+        raise EvidenceError(f"{name!r}: uncertainty is {_abridged(value)}; give a number that is not negative")
+    return array
+
+
+def _positive(name: str, what: str, value: Any) -> np.ndarray:
+    array = _predicted(name, what, value)
+    if array.ndim != 1 or array.size < 3 or not np.all(array > 0) or array.min() == array.max():
+        raise EvidenceError(
+            f"{name!r}: {what} must be three or more positive numbers that differ; got {_abridged(value)}"
+        )
+    return array
+
+
+def _same_length(name: str, x: np.ndarray, y: np.ndarray) -> None:
+    if x.shape != y.shape:
+        raise EvidenceError(f"{name!r}: {x.size} abscissae and {y.size} values; give one value for each")
+
+
+def _abridged(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def _eps(*arrays: np.ndarray) -> float:
+    """Rounding unit of the coarsest precision among the arrays, zero if all are integers."""
+    return max((float(np.finfo(a.dtype).eps) for a in arrays if a.dtype.kind == "f"), default=0.0)
+
+
+def _scale(*arrays: np.ndarray) -> float:
+    return max(float(np.max(np.abs(a), where=np.isfinite(a), initial=0.0)) for a in arrays)
+
+
+def _default_uncertainty(measured: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    size = np.maximum(np.abs(measured), np.abs(predicted)).astype(float)
+    return _ROUNDING * _eps(measured, predicted) * np.where(np.isfinite(size), size, 0.0)
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
+    """Slope of log y over log x by least squares, and its standard error; NaN where y is not positive and finite."""
+    if not np.all(np.isfinite(y) & (y > 0)):
+        return math.nan, math.nan
+    log_x, log_y = np.log(x), np.log(y)
+    centred = log_x - log_x.mean()
+    slope = float(centred @ log_y / (centred @ centred))
+    rest = log_y - log_y.mean() - slope * centred
+    return slope, float(np.sqrt(rest @ rest / (x.size - 2) / (centred @ centred)))
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else 0.0
+
+
+def _thinned(y: np.ndarray) -> np.ndarray:
+    """Indices of at most 600 points: of every bin the smallest and the largest value, so that no spike is hidden."""
+    if y.size <= _POINTS_PER_CURVE:
+        return np.arange(y.size)
+    kept = {0, y.size - 1}
+    for block in np.array_split(np.arange(y.size), _POINTS_PER_CURVE // 2 - 1):
+        values = np.where(np.isfinite(y[block]), y[block], np.inf)
+        kept |= {int(block[np.argmin(values)]), int(block[np.argmax(np.where(np.isfinite(values), values, -np.inf))])}
+    return np.array(sorted(kept))

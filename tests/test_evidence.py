@@ -1,0 +1,179 @@
+"""Readings follow the margin and the uncertainty, and what is not evidence is refused."""
+
+import json
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import stats
+
+from eosbench.claim import Case, Claim, Document, EvidenceError, Source
+from eosbench.evidence import Evidence
+
+EPS = np.finfo(float).eps
+
+
+def new(experiment="", label="eta=1"):
+    source = Source(Document("talk", "A talk"), "slide 1")
+    claim = Claim("toy/claim", source=source, printed="x", expected="holds", experiment=experiment)
+    return Evidence(claim, Case(label, "case", {}))
+
+
+def reading(kind, *args, **kwargs):
+    evidence = new()
+    getattr(evidence, kind)("name", *args, **kwargs)
+    json.dumps(evidence.records, allow_nan=False)
+    return evidence.records[-1]["reading"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "expected"),
+    [
+        ("at_most", (1.0, 2.0), "satisfied"),
+        ("at_most", (2.0, 1.0), "violated"),
+        ("at_most", (1.0, 1.0 + 2 * EPS), "indeterminate"),
+        ("at_most", (3, 3), "satisfied"),  # integers carry no rounding
+        ("at_least", (2.0, 1.0), "satisfied"),
+        ("at_least", (1.0, 2.0), "violated"),
+        ("at_least", (1.0, 1.0), "indeterminate"),
+        ("close", (1.0, 1.05, 0.1), "satisfied"),
+        ("close", (1.0, 1.2, 0.1), "violated"),
+        ("close", (1.0, 1.1, 0.1), "indeterminate"),
+        ("equal", (1.0 + 10 * EPS, 1.0), "satisfied"),
+        ("equal", (1.0 + 1000 * EPS, 1.0), "violated"),
+        ("equal", (1.0 + 64 * EPS, 1.0), "indeterminate"),
+        ("monotone", ([3.0, 2.0, 1.0],), "satisfied"),
+        ("monotone", ([3.0, 1.0, 2.0],), "violated"),
+        ("monotone", ([1.0, 1.0],), "indeterminate"),
+        ("at_most", (jnp.float32(1.0), 1.0 + 1e-9), "indeterminate"),  # single precision rounds more
+        ("at_most", (np.array([0.0, 5.0, 1.0]), 2.0), "violated"),  # the worst entry counts
+        ("constant", (0.25, 0.2501, 1e-3), "satisfied"),
+        ("constant", (0.25, 0.26, 1e-3), "violated"),
+    ],
+)
+def test_reading(kind, args, expected):
+    assert reading(kind, *args) == expected
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    ("kind", "rest"), [("at_most", (1.0,)), ("at_least", (1.0,)), ("close", (1.0, 0.1)), ("equal", (1.0,))]
+)
+def test_a_measured_value_that_is_not_finite_violates(kind, rest, bad):
+    assert reading(kind, bad, *rest) == "violated"
+    assert reading(kind, np.array([1.0, bad, 1.0]), *rest) == "violated"
+
+
+def test_an_unbounded_uncertainty_decides_nothing():
+    assert reading("at_most", 1.0, 2.0, uncertainty=np.inf) == "indeterminate"
+    assert reading("at_most", 2.0, 1.0, uncertainty=np.inf) == "indeterminate"
+    for bad in (np.nan, -1.0):
+        with pytest.raises(EvidenceError, match="uncertainty"):
+            reading("at_most", 1.0, 2.0, uncertainty=bad)
+
+
+def test_non_finite_sequences_and_fits_violate():
+    assert reading("monotone", [1.0, np.nan, 0.0]) == "violated"
+    assert reading("monotone", [np.inf, 1.0]) == "violated"
+    assert reading("rate", [1.0, 2.0, 4.0], [1.0, np.nan, 4.0], exponent=1, tolerance=9) == "violated"
+    assert reading("rate", [1.0, 2.0, 4.0], [1.0, 0.0, 4.0], exponent=1, tolerance=9) == "violated"
+    assert reading("bounded_by", [1.0, np.nan, 1.0], [1.0, 0.5, 0.25], constant=9) == "violated"
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("at_most", (1.0, np.nan)),
+        ("at_least", (1.0, np.inf)),
+        ("close", (1.0, np.nan, 0.1)),
+        ("close", (1.0, 1.0, np.nan)),
+        ("equal", (1.0, np.nan)),
+        ("constant", (np.nan, 1.0, 0.1)),
+        ("at_most", ("1", 2.0)),
+        ("at_most", (None, 2.0)),
+        ("at_most", (True, 2.0)),
+        ("at_most", (1j, 2.0)),
+        ("at_most", ([], 2.0)),
+        ("at_most", (np.zeros(3), np.zeros(2))),
+        ("monotone", ([1.0],)),
+    ],
+)
+def test_what_is_not_evidence_is_refused_in_one_sentence(kind, args):
+    with pytest.raises(EvidenceError, match="'name': ") as raised:
+        reading(kind, *args)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_rate_is_the_slope_with_its_standard_error():
+    x = np.geomspace(1e-3, 1, 20)
+    y = 3 * x**2 * np.exp(0.01 * np.random.default_rng(0).standard_normal(20))
+    evidence = new()
+    evidence.rate("order", x, y, exponent=2, tolerance=0.1)
+    fit = stats.linregress(np.log(x), np.log(y))
+    record = evidence.records[0]
+    assert record["measured"] == pytest.approx(fit.slope, rel=1e-12)
+    assert record["uncertainty"] == pytest.approx(fit.stderr, rel=1e-9)
+    assert record["reading"] == "satisfied"
+    assert reading("rate", x, y, exponent=1.5, tolerance=0.1) == "violated"
+
+
+def test_an_order_statement_needs_a_bound_and_a_ratio_that_does_not_grow():
+    g = np.geomspace(1e-4, 1, 9)
+    assert reading("bounded_by", 2 * g, g, constant=3) == "satisfied"
+    assert reading("bounded_by", 2 * np.sqrt(g), g, constant=1e9) == "violated"  # not O(g), however large the constant
+    evidence = new()
+    evidence.bounded_by("residual", 2 * g, g, constant=1)
+    assert [record["reading"] for record in evidence.records] == ["violated", "satisfied"]
+
+
+def test_fractions_are_read_by_their_exact_bounds():
+    evidence = new()
+    evidence.fraction("runs", 59, 59, at_least=0.95)
+    evidence.fraction("runs", 58, 58, at_least=0.95)
+    evidence.fraction("runs", 10, 59, at_least=0.95)
+    assert [record["reading"] for record in evidence.records] == ["satisfied", "indeterminate", "violated"]
+    detail = evidence.records[2]["detail"]
+    exact = stats.binomtest(10, 59).proportion_ci(confidence_level=0.90, method="exact")  # two one-sided 95 % bounds
+    assert (detail["lower bound"], detail["upper bound"]) == pytest.approx((exact.low, exact.high), rel=1e-9)
+    with pytest.raises(EvidenceError, match="no fraction"):
+        evidence.fraction("runs", 3, 2, at_least=0.5)
+
+
+def test_certificates_are_evidence():
+    class Certificate:
+        verified = True
+
+        def describe(self):
+            return {"boxes": 3, "seconds": 0.5}
+
+    evidence = new()
+    evidence.proved("range", Certificate())
+    assert evidence.records[0]["reading"] == "satisfied"
+    assert evidence.records[0]["detail"] == {"boxes": 3, "seconds": 0.5}
+
+
+def test_seeds_depend_on_experiment_case_and_replicate_alone():
+    seeds = {new("a").seed(), new("b").seed(), new("a").seed(1), new("a", "eta=2").seed()}
+    assert len(seeds) == 4
+    assert new("a").seed() in seeds
+    assert all(0 <= seed < 2**31 for seed in seeds)
+    assert new("a").seed() == 1705648830  # for ever: a change of seeds is a change of every result
+
+
+def test_long_curves_keep_their_spikes():
+    y = np.zeros(100_000)
+    y[31_415], y[92_653] = 7.0, -3.0
+    evidence = new()
+    evidence.series("spikes", np.arange(y.size), y, axes=("step", "loss"))
+    curve = evidence.curves[0]
+    assert len(curve["y"]) <= 600
+    assert (max(curve["y"]), min(curve["y"])) == (7.0, -3.0)
+    assert curve["x"][curve["y"].index(7.0)] == 31_415
+    assert (curve["x"][0], curve["x"][-1]) == (0, 99_999)
+
+
+def test_curves_survive_divergence():
+    evidence = new()
+    evidence.series("loss", [0, 1, 2], [1.0, np.inf, np.nan], axes=("step", "loss"), spread=0.5)
+    assert evidence.curves[0]["y"] == [1.0, "inf", "nan"]
+    assert evidence.curves[0]["spread"] == [0.5, 0.5, 0.5]

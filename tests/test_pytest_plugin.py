@@ -1,0 +1,295 @@
+"""The path from a claim file to verdicts, in projects of their own: serially, in parallel, in part, and when stated wrongly."""
+
+import json
+
+import pytest
+
+HEAD = """
+from eosbench import Claim, Document, Source
+talk = Document("talk", "A talk")
+"""
+
+CLAIM = '''
+{name} = Claim("toy/{name}", source=Source(talk, "slide 1"), printed="$x^2 > 0$", expected="{expected}"{more})
+
+@{name}.check(x=[1.0, 2.0], controls={{"sign": dict(sign=-1.0)}})
+def test_{name}(evidence, x, sign=1.0):
+    evidence.requires("sign is one", sign == 1)
+    {body}
+    evidence.at_least("x^2", sign * x * x, 0.5)
+'''
+
+
+def claim(name, body="pass", expected="holds", more=""):
+    return CLAIM.format(name=name, body=body, expected=expected, more=more)
+
+
+def results(pytester, directory="claims-report"):
+    found = json.loads((pytester.path / directory / "claims.json").read_text())
+    return found | {"verdicts": {entry["id"]: entry["verdict"] for entry in found["claims"]}}
+
+
+@pytest.fixture
+def project(pytester):
+    """A directory `claims/` with one file for each text."""
+    (pytester.path / "claims").mkdir()
+
+    def write(**files):
+        for name, text in files.items():
+            (pytester.path / "claims" / f"test_{name}.py").write_text(HEAD + text)
+        return pytester
+
+    return write
+
+
+SERIAL = ("-p", "no:cacheprovider")
+PARALLEL = ("-n", "2", *SERIAL)
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL, ("-p", "no:xdist", *SERIAL)], ids=["serial", "n2", "no-xdist"])
+def test_verdicts_are_the_same_however_it_runs(project, arguments):
+    p = project(a=claim("one") + claim("two", expected="refuted").replace("controls", "positive_controls"), b=claim("three"))
+    done = p.runpytest("claims", *arguments)
+    found = results(p)
+    assert found["verdicts"] == {"toy/one": "holds", "toy/two": "inconclusive", "toy/three": "holds"}
+    assert found["complete"]
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    one = next(entry for entry in found["claims"] if entry["id"] == "toy/one")
+    assert one["counts"]["satisfied"] == 2
+    assert one["controls"] == [{"name": "test_one[control: sign]", "fired": True}]
+    done.stdout.fnmatch_lines(["*toy/one*holds*", "*toy/two*inconclusive*DRIFT*", "*report.html*"])
+    assert (p.path / "claims-report" / "report.html").stat().st_size > 1000
+
+
+def test_a_run_with_every_verdict_as_expected_is_green(project):
+    p = project(a=claim("one"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+
+
+def test_a_violated_case_turns_the_run_red_and_says_why(project):
+    p = project(a=claim("one", body="x = x if x < 2 or sign < 0 else 0.1"))
+    done = p.runpytest("claims", *SERIAL)
+    assert done.ret == pytest.ExitCode.TESTS_FAILED
+    assert results(p)["verdicts"] == {"toy/one": "refuted"}
+    done.stdout.fnmatch_lines(["*toy/one: this case reads violated where satisfied or vacuous was expected. x^2 0.01 ≥ 0.5*"])
+
+
+def test_a_refuted_claim_is_green_where_it_is_expected(project):
+    text = """
+c = Claim("toy/false", source=Source(talk, "slide 1"), printed="$x < 2$", expected="refuted")
+@c.check(x=[3.0], positive_controls={"small": dict(x=1.0)})
+def test_c(evidence, x):
+    evidence.at_most("x", x, 2.0)
+"""
+    p = project(a=text)
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    assert results(p)["verdicts"] == {"toy/false": "refuted"}
+
+
+SABOTAGE = {
+    "a control that does not fire": ('controls={"same": dict(x=2.0)}', "x", "x", "inconclusive"),
+    "a control that fires only through a NaN prediction": ('controls={"nan": dict(bound=nan)}', "x", "x", "broken"),
+    "a counterexample that no longer violates": ('controls={"low": dict(x=0.0)}', "x", "1.0", "inconclusive"),
+    "none of these": ('controls={"low": dict(x=0.0)}', "x", "0.0", "corrected"),
+}
+
+
+@pytest.mark.parametrize("name", SABOTAGE)
+def test_sabotage_is_noticed(project, name):
+    controls, measured, printed, verdict = SABOTAGE[name]
+    text = f"""
+from math import nan
+c = Claim("toy/c", source=Source(talk, "slide 1"), printed="p", corrected="q", expected="corrected")
+@c.check(x=[1.0, 2.0], {controls})
+def test_c(evidence, x, bound=0.5):
+    evidence.at_least("x", {measured}, bound)
+@c.counterexample(x=1.0)
+def test_printed(evidence, x):
+    evidence.at_least("x as printed", {printed}, 0.5)
+"""
+    p = project(a=text)
+    done = p.runpytest("claims", *SERIAL)
+    assert results(p)["verdicts"] == {"toy/c": verdict}
+    assert done.ret == (0 if verdict == "corrected" else 1)
+
+
+def test_nan_in_evidence_is_violated_never_satisfied(project):
+    p = project(a=claim("one", body="x = float('nan')"))
+    assert p.runpytest("claims", *SERIAL).ret == 1
+    assert results(p)["verdicts"] == {"toy/one": "refuted"}
+
+
+def test_a_check_that_compares_nothing_is_broken(project):
+    text = claim("one").replace('evidence.at_least("x^2", sign * x * x, 0.5)', "")
+    p = project(a=text)
+    done = p.runpytest("claims", *SERIAL)
+    assert results(p)["verdicts"] == {"toy/one": "broken"}
+    done.stdout.fnmatch_lines(["*recorded no comparison*"])
+
+
+def test_what_is_not_a_number_is_an_error_of_one_sentence(project):
+    p = project(a=claim("one", body="evidence.at_most('speed', 'fast', 1)"))
+    done = p.runpytest("claims", *SERIAL)
+    assert results(p)["verdicts"] == {"toy/one": "broken"}
+    done.stdout.fnmatch_lines(["*'speed': measured must be a number or an array of numbers; got 'fast'"])
+    assert "Traceback" not in done.stdout.str()
+
+
+WRONG = {
+    "a check outside a claim": (claim("one") + "def test_stray(evidence): pass", "test_stray belongs to no claim"),
+    "a claim without a control": (claim("one").replace("controls={", "controls={} and {"), "it has no control"),
+    "a claim without a check": (claim("one").split("@")[0], "it has no case to run"),
+    "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
+    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
+    "two claims with one id": (claim("one") + claim("one").replace("one =", "two =").replace("@one", "@two"), "another claim"),
+    "a claim in no variable": (claim("one").replace("one = ", "o = [").replace('s")', 's")]').replace("@one", "@o[0]"), ""),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_claim_stated_wrongly_is_a_collection_error_of_one_sentence(project, name):
+    text, sentence = WRONG[name]
+    done = project(a=text).runpytest("claims", *SERIAL)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    lines = [line for line in done.stdout.lines if line.startswith("claims/test_a.py: ")]
+    assert len(lines) == 1, done.stdout.str()
+    assert sentence in lines[0]
+    assert "Traceback" not in done.stdout.str()
+
+
+def test_two_files_with_one_id_or_one_document_of_two_titles(project):
+    p = project(a=claim("one"), b=claim("one"))
+    p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
+        ["claims/test_b.py: claim 'toy/one': claims/test_a.py states another claim with this id; rename one of them"]
+    )
+    p = project(b=claim("two").replace("toy", 'toy'), c="talk = Document('talk', 'Another')\n" + claim("three"))
+    (p.path / "claims" / "test_b.py").unlink()
+    p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
+        ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another title*"]
+    )
+
+
+def test_a_broken_file_does_not_hide_the_others_in_parallel(project):
+    p = project(a=claim("one"), b="def oops(:\n")
+    done = p.runpytest("claims", *PARALLEL)
+    assert done.ret != 0
+    found = results(p)
+    assert found["verdicts"] == {"toy/one": "holds"}
+    assert not found["complete"]
+    assert "test_b.py" in json.dumps(found["coverage"])
+
+
+def test_a_subset_reports_beside_the_full_report(project):
+    p = project(a=claim("one") + claim("two"), b=claim("three"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    full = (p.path / "claims-report" / "claims.json").read_text()
+
+    assert p.runpytest("claims", "-k", "toy/one and control", *SERIAL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "partial", "toy/two": "not run", "toy/three": "not run"}
+    assert not found["complete"]
+
+    assert p.runpytest("claims/test_b.py", *SERIAL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "not run", "toy/two": "not run", "toy/three": "holds"}
+
+    assert p.runpytest("claims/test_a.py::test_one[x=1]", *PARALLEL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "partial", "toy/two": "not run", "toy/three": "not run"}
+
+    assert (p.path / "claims-report" / "claims.json").read_text() == full
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_stopping_early_leaves_the_rest_partial_and_not_lost(project, arguments):
+    texts = {name: claim(name, body="x = 0.1") for name in ("a", "b", "c", "d", "e", "f")}
+    p = project(**texts)
+    done = p.runpytest("claims", "-x", *arguments)
+    found = results(p)
+    assert done.ret != 0
+    assert set(found["verdicts"].values()) >= {"refuted", "not run"}
+    assert "broken" not in found["verdicts"].values()
+    assert not found["complete"]
+
+
+def test_collect_only_writes_nothing(project):
+    p = project(a=claim("one"))
+    done = p.runpytest("claims", "--collect-only", "-q", *SERIAL)
+    done.stdout.fnmatch_lines(["claims/test_a.py::test_one[[]x=1[]]", "claims/test_a.py::test_one[[]control: sign[]]"])
+    assert not (p.path / "claims-report").exists()
+
+
+def test_a_report_that_cannot_be_written_is_said_before_anything_runs(project):
+    p = project(a=claim("one"))
+    (p.path / "taken").write_text("a file")
+    done = p.runpytest("claims", "--claims-report", "taken/report", *SERIAL)
+    assert done.ret == pytest.ExitCode.USAGE_ERROR
+    done.stderr.fnmatch_lines(["ERROR: --claims-report */taken/report: *; name a directory that can be written"])
+
+
+def test_skips_are_out_of_scope_with_their_reason(project):
+    p = project(a=claim("one", body="import pytest; pytest.skip('needs a GPU')"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    found = results(p)
+    assert found["verdicts"] == {"toy/one": "out of scope"}
+    assert found["claims"][0]["reasons"] == ["needs a GPU"]
+
+
+def test_fixtures_and_marks_work_in_a_check(project):
+    text = claim("one", body="assert tmp_path.exists()").replace("evidence, x", "evidence, tmp_path, x")
+    p = project(a="import pytest\n" + text.replace("@one", "@pytest.mark.xfail(run=False)\n@one"))
+    p.runpytest("claims", "-rx", *SERIAL).assert_outcomes(xfailed=3)
+    p = project(a=text)
+    assert p.runpytest("claims", *SERIAL).ret == 0
+
+
+def test_a_failing_fixture_breaks_the_claim(project):
+    text = "import pytest\n@pytest.fixture\ndef data():\n    raise OSError('no data')\n"
+    p = project(a=text + claim("one").replace("evidence, x", "evidence, data, x"))
+    assert p.runpytest("claims", *SERIAL).ret == 1
+    assert results(p)["verdicts"] == {"toy/one": "broken"}
+
+
+def test_the_cases_of_an_experiment_stay_on_one_worker(project):
+    """The canary of the scheduler: xdist's own loadgroup silently stopped to group with pytest 9.2."""
+    shared = ', experiment="one trajectory"'
+    p = project(a=claim("one", more=shared) + claim("two", more=shared), b=claim("three"), c=claim("four"))
+    p.runpytest("claims", *PARALLEL)
+    workers: dict[str, set[str]] = {}
+    for line in (p.path / "claims-report" / "evidence.jsonl").read_text().splitlines():
+        entry = json.loads(line)
+        if entry["type"] == "case":
+            workers.setdefault(entry["nodeid"].split("[")[0].split("::")[1], set()).add(entry["worker"])
+    assert all(len(used) == 1 for used in workers.values())
+    assert workers["test_one"] == workers["test_two"]
+    assert len(set.union(*workers.values())) == 2
+
+
+def test_x64_is_on_in_claims_and_nothing_is_touched_elsewhere(pytester):
+    """In processes of their own, since this one has JAX already."""
+    pytester.makepyfile(
+        test_plain="""
+import sys
+def test_nothing_came_along():
+    assert "jax" not in sys.modules
+"""
+    )
+    pytester.runpytest_subprocess(*SERIAL).assert_outcomes(passed=1)
+    assert not (pytester.path / "claims-report").exists()
+    pytester.makepyfile(test_claims="import jax.numpy as jnp\nEARLY = jnp.ones(1).dtype" + HEAD + claim(
+        "one", body="assert EARLY == 'float64'; import jax; assert jax.config.jax_default_matmul_precision == 'highest'"
+    ))
+    pytester.runpytest_subprocess("test_claims.py", *SERIAL).assert_outcomes(passed=3)
+
+
+def test_a_plain_project_keeps_xdists_own_scheduling(pytester):
+    pytester.makepyfile("def test_a(): pass\ndef test_b(): pass")
+    pytester.runpytest(*PARALLEL).assert_outcomes(passed=2)
+    assert not (pytester.path / "claims-report").exists()
+
+
+def test_the_evidence_fixture_is_for_claims(pytester):
+    pytester.makepyfile("def test_a(evidence): pass")
+    pytester.runpytest(*SERIAL).stdout.fnmatch_lines(["*`evidence` is for the checks of a claim*"])
+
+

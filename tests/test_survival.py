@@ -1,0 +1,128 @@
+"""Whatever ends a run, what it found is kept, and the report names what died and what was lost."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+CLAIMS = '''
+import os, time
+from pathlib import Path
+from eosbench import Claim, Document, Source
+
+talk = Document("talk", "A talk")
+
+def wait(name):
+    if os.environ.get("EOSBENCH_TEST_HANG") == name:
+        Path("hanging").write_text(str(os.getpid()))
+        time.sleep(120)
+'''
+
+CLAIM = '''
+{name} = Claim("toy/{name}", source=Source(talk, "slide 1"), printed="$x > 0$", expected="holds")
+
+@{name}.check(x=[1.0, 2.0], controls={{"sign": dict(x=-1.0)}})
+def test_{name}(evidence, x):
+    if x == 2:
+        wait("{name}")
+    evidence.at_least("x", x, 0.5)
+'''
+
+
+def start(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
+    """A run of three claims, of which one hangs in its second case; returns when it does and the controller knows."""
+    (folder / "claims").mkdir()
+    text = CLAIMS + "".join(CLAIM.format(name=name) for name in ("one", "two", "three"))
+    (folder / "claims" / "test_toy.py").write_text(text)
+    (folder / "pytest.ini").write_text("[pytest]\n")
+    command = [sys.executable, "-m", "pytest", "claims", "-p", "no:cacheprovider", *arguments]
+    run = subprocess.Popen(
+        command,
+        cwd=folder,
+        env=os.environ | {"EOSBENCH_TEST_HANG": hang},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    evidence = folder / "claims-report" / "evidence.jsonl"
+    started = f'"started", "nodeid": "claims/test_toy.py::test_{hang}[x=2]"'
+
+    def at_work() -> bool:
+        told = evidence.exists() and started in evidence.read_text()
+        return told and (folder / "hanging").exists() and bool((folder / "hanging").read_text())
+
+    deadline = time.monotonic() + 60
+    while not at_work():
+        assert time.monotonic() < deadline and run.poll() is None, run.communicate(timeout=5)[0]
+        time.sleep(0.05)
+    return run
+
+
+def hanging(folder: Path) -> int:
+    return int((folder / "hanging").read_text())
+
+
+def verdicts(folder: Path, directory: str = "claims-report") -> tuple[dict[str, str], dict]:
+    found = json.loads((folder / directory / "claims.json").read_text())
+    assert (folder / directory / "report.html").stat().st_size > 1000
+    return {entry["id"]: entry["verdict"] for entry in found["claims"]}, found
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["serial", "n2"])
+def test_an_interrupted_run_reports(tmp_path, sent, arguments):
+    run = start(tmp_path, *arguments, hang="two")
+    run.send_signal(sent)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == pytest.ExitCode.INTERRUPTED, output
+    found, report = verdicts(tmp_path)
+    assert found["toy/two"] == "broken", output
+    assert [crash["nodeid"] for crash in report["crashes"]] == ["claims/test_toy.py::test_two[x=2]"]
+    if not arguments:
+        assert found == {"toy/one": "holds", "toy/two": "broken", "toy/three": "not run"}
+    assert not report["complete"]
+    assert report["coverage"]["cases"]["lost"] >= 1
+    assert "toy/two" in output
+
+
+def test_a_killed_worker_breaks_the_claim_it_was_at_and_no_other(tmp_path):
+    run = start(tmp_path, "-n", "2", hang="two")
+    os.kill(hanging(tmp_path), signal.SIGKILL)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode == pytest.ExitCode.TESTS_FAILED, output
+    found, report = verdicts(tmp_path)
+    assert found == {"toy/one": "holds", "toy/two": "broken", "toy/three": "holds"}, output
+    assert [crash["claim"] for crash in report["crashes"]] == ["toy/two"]
+    assert report["coverage"]["cases"] == {"planned": 9, "completed": 8, "crashed": 1}
+
+
+def test_cases_that_a_dead_worker_took_along_are_lost_and_named(tmp_path):
+    run = start(tmp_path, "-n", "1", "--max-worker-restart", "0", hang="two")
+    os.kill(hanging(tmp_path), signal.SIGKILL)
+    output = run.communicate(timeout=60)[0]
+    assert run.returncode != 0
+    found, report = verdicts(tmp_path)
+    assert found["toy/two"] == "broken", output
+    assert report["coverage"]["cases"]["lost"] >= 3
+    assert "test_three" in output
+
+
+@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["serial", "n2"])
+def test_a_run_killed_outright_can_still_be_reported(tmp_path, arguments):
+    run = start(tmp_path, *arguments, hang="two")
+    os.killpg(run.pid, signal.SIGKILL)
+    run.communicate(timeout=60)
+    assert not (tmp_path / "claims-report" / "report.html").exists()
+    command = [sys.executable, "-m", "eosbench", "report", "claims-report/evidence.jsonl", "-o", "after"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    found, report = verdicts(tmp_path, "after")
+    assert found["toy/two"] == "broken"
+    assert [crash["nodeid"] for crash in report["crashes"]] == ["claims/test_toy.py::test_two[x=2]"]
+    assert "killed" in done.stdout

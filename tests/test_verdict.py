@@ -1,0 +1,139 @@
+"""The rules of the verdicts and their precedence, one table."""
+
+import pytest
+
+from eosbench.verdict import judge, read, wanted
+
+CLAIM = {"id": "toy/claim", "expected": "holds", "corrected": None, "out_of_scope": None}
+
+
+def record(reading="satisfied", kind="at_most", **fields):
+    numbers = {"measured": 1.0, "predicted": 2.0, "tolerance": 0.0, "margin": 1.0, "uncertainty": 0.0, "slack": 0.5}
+    return {"kind": kind, "name": "x", "reading": reading, "detail": {}} | numbers | fields
+
+
+def case(told="satisfied", role="case", check="test_it", label="eta=1", **fields):
+    """A case with this reading, or with this status if it did not complete."""
+    completed = told in ("satisfied", "violated", "vacuous", "indeterminate")
+    outcome = {"status": "completed", "reading": told} if completed else {"status": told, "reading": None}
+    records = [record(told)] if completed else []
+    return {"check": check, "case": label, "role": role, "records": records, "message": ""} | outcome | fields
+
+
+FIRED = case("violated", "control")
+SILENT = case("satisfied", "control")
+COUNTEREXAMPLE = case("violated", "counterexample")
+POSITIVE = case("satisfied", "positive control")
+BLUNT = case("violated", "positive control")
+
+
+@pytest.mark.parametrize(
+    ("cases", "corrected", "verdict"),
+    [
+        ([case(), case(), FIRED], None, "holds"),
+        ([case(), case("vacuous"), FIRED], None, "holds"),
+        ([case(), FIRED, COUNTEREXAMPLE], "y", "corrected"),
+        ([case(), FIRED, case("satisfied", "counterexample")], "y", "inconclusive"),
+        ([case(), FIRED, case("vacuous", "counterexample")], "y", "inconclusive"),
+        ([case(), FIRED, case("deselected", "counterexample")], "y", "partial"),
+        ([case(), FIRED, COUNTEREXAMPLE], None, "refuted"),
+        ([case(), case("violated"), FIRED], None, "refuted"),
+        ([case("violated"), FIRED, COUNTEREXAMPLE], "y", "refuted"),
+        ([case("violated"), POSITIVE], None, "refuted"),
+        ([case("violated"), BLUNT], None, "inconclusive"),
+        ([case("violated"), case("error"), SILENT], None, "refuted"),
+        ([case(), SILENT], None, "inconclusive"),
+        ([case(), FIRED, SILENT], None, "inconclusive"),
+        ([case(), case("indeterminate", "control")], None, "inconclusive"),
+        ([case(), case("vacuous", "control")], None, "inconclusive"),
+        ([case()], None, "inconclusive"),
+        ([case(), case("indeterminate"), FIRED], None, "inconclusive"),
+        ([case("indeterminate"), case("crashed"), FIRED], None, "broken"),
+        ([case(), case("error"), FIRED], None, "broken"),
+        ([case(), case("timeout"), FIRED], None, "broken"),
+        ([case(), case("lost"), FIRED], None, "broken"),
+        ([case(), case("error", "control")], None, "broken"),
+        ([case("vacuous"), FIRED], None, "vacuous"),
+        ([case(check="a"), case("vacuous", check="b"), FIRED], None, "vacuous"),
+        ([case("vacuous"), case("deselected", "control")], None, "vacuous"),
+        ([case(), case("deselected"), FIRED], None, "partial"),
+        ([case(), case("deselected", "control")], None, "partial"),
+        ([case(), case("skipped"), FIRED], None, "partial"),
+        ([case("violated"), case("deselected"), FIRED], None, "refuted"),
+        ([case("deselected"), case("deselected", "control")], None, "not run"),
+        ([case("lost"), case("lost", "control")], None, "not run"),
+        ([], None, "not run"),
+        ([case("skipped"), case("skipped", "control")], None, "out of scope"),
+    ],
+)
+def test_verdict(cases, corrected, verdict):
+    assert judge(CLAIM | {"corrected": corrected}, cases).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected", "drift"),
+    [
+        ([case(), FIRED], "holds", False),
+        ([case(), FIRED], "refuted", True),
+        ([case("violated"), POSITIVE], "refuted", False),
+        ([case("indeterminate"), FIRED], "inconclusive", False),
+        ([case(), case("deselected"), FIRED], "holds", False),
+        ([case("deselected")], "holds", False),
+        ([case("lost")], "holds", True),
+        ([case("skipped")], "holds", False),
+        ([case("error")], "holds", True),
+    ],
+)
+def test_drift(cases, expected, drift):
+    assert judge(CLAIM | {"expected": expected}, cases).drift is drift
+
+
+def test_out_of_scope_is_stated_with_its_reason():
+    judged = judge(CLAIM | {"out_of_scope": "needs a GPU", "expected": "out of scope"}, [])
+    assert (judged.verdict, judged.reasons, judged.drift) == ("out of scope", ("needs a GPU",), False)
+
+
+def test_reasons_name_case_and_numbers():
+    judged = judge(CLAIM, [case("violated", records=[record("violated", measured=3.0, margin=-1.0)]), FIRED])
+    assert judged.reasons == ("test_it[eta=1]: x 3 ≤ 2 is violated",)
+
+
+def test_the_admissible_interval_is_intersected_over_the_cases_alone():
+    def constant(measured, tolerance, **changes):
+        return case(
+            records=[record(kind="constant", measured=measured, predicted=0.25, tolerance=tolerance)], **changes
+        )
+
+    cases = [constant(0.2499, 0.0004), constant(0.2502, 0.0004), constant(9.0, 0.1, role="control"), FIRED]
+    (found,) = judge(CLAIM, cases).constants
+    assert (found.claimed, found.low, found.high) == pytest.approx((0.25, 0.2498, 0.2503))
+
+
+def test_the_weakest_grade_counts_and_only_that_of_its_cases():
+    proved, exact, measured = (case(records=[record(kind=kind)]) for kind in ("proved", "equal", "close"))
+    assert judge(CLAIM, [proved, FIRED]).grade == "proved"
+    assert judge(CLAIM, [proved, exact, FIRED]).grade == "exact"
+    assert judge(CLAIM, [proved, exact, measured, FIRED]).grade == "measured"
+
+
+def test_the_worst_comparison_has_the_least_slack():
+    judged = judge(CLAIM, [case(records=[record(slack=0.5), record(slack=0.1, name="near")]), FIRED])
+    assert judged.worst["name"] == "near"
+
+
+def test_read():
+    unmet = {"kind": "requires", "name": "h", "met": False}
+    assert read([record(), record("violated"), record("indeterminate")]) == "violated"
+    assert read([record(), record("indeterminate")]) == "indeterminate"
+    assert read([unmet, record("violated")]) == "vacuous"
+    assert read([unmet, record("violated")], "counterexample") == "vacuous"
+    assert read([unmet, record("violated")], "control") == "violated"
+    with pytest.raises(ValueError, match="recorded no comparison"):
+        read([unmet])
+
+
+def test_a_case_passes_where_the_expected_verdict_stays_in_reach():
+    assert wanted("case", "holds") == ("satisfied", "vacuous")
+    assert "violated" in wanted("case", "refuted")
+    assert wanted("control", "refuted") == wanted("counterexample", "corrected") == ("violated",)
+    assert wanted("positive control", "refuted") == ("satisfied",)
