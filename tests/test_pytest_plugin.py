@@ -1,4 +1,4 @@
-"""The path from a claim file to verdicts, in projects of their own: serially, in parallel, in part, and when stated wrongly."""
+"""From a claim file to verdicts: serially, in parallel, in part, and when the claim is stated wrongly."""
 
 import json
 
@@ -9,7 +9,7 @@ from eosbench import Claim, Document, Source
 talk = Document("talk", "A talk")
 """
 
-CLAIM = '''
+CLAIM = """
 {name} = Claim("toy/{name}", source=Source(talk, "slide 1"), printed="$x^2 > 0$", expected="{expected}"{more})
 
 @{name}.check(x=[1.0, 2.0], controls={{"sign": dict(sign=-1.0)}})
@@ -17,7 +17,7 @@ def test_{name}(evidence, x, sign=1.0):
     evidence.requires("sign is one", sign == 1)
     {body}
     evidence.at_least("x^2", sign * x * x, 0.5)
-'''
+"""
 
 
 def claim(name, body="pass", expected="holds", more=""):
@@ -48,7 +48,9 @@ PARALLEL = ("-n", "2", *SERIAL)
 
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL, ("-p", "no:xdist", *SERIAL)], ids=["serial", "n2", "no-xdist"])
 def test_verdicts_are_the_same_however_it_runs(project, arguments):
-    p = project(a=claim("one") + claim("two", expected="refuted").replace("controls", "positive_controls"), b=claim("three"))
+    p = project(
+        a=claim("one") + claim("two", expected="refuted").replace("controls", "positive_controls"), b=claim("three")
+    )
     done = p.runpytest("claims", *arguments)
     found = results(p)
     assert found["verdicts"] == {"toy/one": "holds", "toy/two": "inconclusive", "toy/three": "holds"}
@@ -71,7 +73,9 @@ def test_a_violated_case_turns_the_run_red_and_says_why(project):
     done = p.runpytest("claims", *SERIAL)
     assert done.ret == pytest.ExitCode.TESTS_FAILED
     assert results(p)["verdicts"] == {"toy/one": "refuted"}
-    done.stdout.fnmatch_lines(["*toy/one: this case reads violated where satisfied or vacuous was expected. x^2 0.01 ≥ 0.5*"])
+    done.stdout.fnmatch_lines(
+        ["*toy/one: this case reads violated where satisfied or vacuous was expected. x^2 0.01 ≥ 0.5*"]
+    )
 
 
 def test_a_refuted_claim_is_green_where_it_is_expected(project):
@@ -141,8 +145,14 @@ WRONG = {
     "a claim without a check": (claim("one").split("@")[0], "it has no case to run"),
     "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
     "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
-    "two claims with one id": (claim("one") + claim("one").replace("one =", "two =").replace("@one", "@two"), "another claim"),
-    "a claim in no variable": (claim("one").replace("one = ", "o = [").replace('s")', 's")]').replace("@one", "@o[0]"), ""),
+    "two claims with one id": (
+        claim("one") + claim("one").replace("one =", "two =").replace("@one", "@two"),
+        "another claim",
+    ),
+    "a claim in no variable": (
+        claim("one").replace("one = ", "o = [").replace('s")', 's")]').replace("@one", "@o[0]"),
+        "",
+    ),
 }
 
 
@@ -162,7 +172,7 @@ def test_two_files_with_one_id_or_one_document_of_two_titles(project):
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_b.py: claim 'toy/one': claims/test_a.py states another claim with this id; rename one of them"]
     )
-    p = project(b=claim("two").replace("toy", 'toy'), c="talk = Document('talk', 'Another')\n" + claim("three"))
+    p = project(b=claim("two").replace("toy", "toy"), c="talk = Document('talk', 'Another')\n" + claim("three"))
     (p.path / "claims" / "test_b.py").unlink()
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another title*"]
@@ -276,9 +286,14 @@ def test_nothing_came_along():
     )
     pytester.runpytest_subprocess(*SERIAL).assert_outcomes(passed=1)
     assert not (pytester.path / "claims-report").exists()
-    pytester.makepyfile(test_claims="import jax.numpy as jnp\nEARLY = jnp.ones(1).dtype" + HEAD + claim(
-        "one", body="assert EARLY == 'float64'; import jax; assert jax.config.jax_default_matmul_precision == 'highest'"
-    ))
+    pytester.makepyfile(
+        test_claims="import jax.numpy as jnp\nEARLY = jnp.ones(1).dtype"
+        + HEAD
+        + claim(
+            "one",
+            body="assert EARLY == 'float64'; import jax; assert jax.config.jax_default_matmul_precision == 'highest'",
+        )
+    )
     pytester.runpytest_subprocess("test_claims.py", *SERIAL).assert_outcomes(passed=3)
 
 
@@ -291,5 +306,3 @@ def test_a_plain_project_keeps_xdists_own_scheduling(pytester):
 def test_the_evidence_fixture_is_for_claims(pytester):
     pytester.makepyfile("def test_a(evidence): pass")
     pytester.runpytest(*SERIAL).stdout.fnmatch_lines(["*`evidence` is for the checks of a claim*"])
-
-

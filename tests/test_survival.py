@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-CLAIMS = '''
+CLAIMS = """
 import os, time
 from pathlib import Path
 from eosbench import Claim, Document, Source
@@ -21,9 +21,9 @@ def wait(name):
     if os.environ.get("EOSBENCH_TEST_HANG") == name:
         Path("hanging").write_text(str(os.getpid()))
         time.sleep(120)
-'''
+"""
 
-CLAIM = '''
+CLAIM = """
 {name} = Claim("toy/{name}", source=Source(talk, "slide 1"), printed="$x > 0$", expected="holds")
 
 @{name}.check(x=[1.0, 2.0], controls={{"sign": dict(x=-1.0)}})
@@ -31,7 +31,7 @@ def test_{name}(evidence, x):
     if x == 2:
         wait("{name}")
     evidence.at_least("x", x, 0.5)
-'''
+"""
 
 
 def start(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
@@ -59,7 +59,8 @@ def start(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
 
     deadline = time.monotonic() + 60
     while not at_work():
-        assert time.monotonic() < deadline and run.poll() is None, run.communicate(timeout=5)[0]
+        assert time.monotonic() < deadline, run.communicate(timeout=5)[0]
+        assert run.poll() is None, run.communicate(timeout=5)[0]
         time.sleep(0.05)
     return run
 

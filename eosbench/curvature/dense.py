@@ -1,0 +1,43 @@
+"""The whole Hessian as a matrix: the oracle for small problems."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from eosbench.curvature.operator import Loss, Product, linearize
+from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
+
+
+def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
+    """The Hessian in float64 on the host, shape (p, p), symmetrized; its entries carry the rounding of the params' dtype."""
+
+    @jax.jit
+    def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:
+        point = linearize(loss, params)
+        return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
+
+    hessian = np.asarray(matrix(params), np.float64)
+    return (hessian + hessian.T) / 2
+
+
+def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype: jnp.dtype) -> Spectrum:
+    """The k largest eigenvalues by a dense eigendecomposition with p products; traceable, for p up to a few hundred.
+
+    In double precision where x64 is on, whatever the dtype of the params.
+    """
+    hessian = jax.vmap(product)(jnp.eye(p, dtype=dtype))
+    wide = jnp.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
+    hessian = (hessian + hessian.T).astype(wide) / 2
+    values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
+    norm = jnp.abs(values).max()
+    values, vectors = values[::-1][:k], vectors.T[::-1][:k]
+    eps = jnp.finfo(dtype).eps
+    residuals = jnp.linalg.norm(vectors @ hessian - values[:, None] * vectors, axis=1)
+    converged = (residuals <= rtol * jnp.abs(values) + 10 * eps * norm).all()
+    status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
+    values, residuals, norm = values.astype(dtype), residuals.astype(dtype), norm.astype(dtype)
+    upper = values[0] + residuals[0] + 10 * eps * norm
+    return Spectrum(
+        values, residuals, upper, vectors.astype(dtype), residuals, jnp.asarray(p), jnp.asarray(converged), status
+    )

@@ -1,0 +1,87 @@
+"""Sharpness: the algebraically largest eigenvalue of a loss's Hessian, with an error."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from eosbench.curvature.dense import dense_spectrum
+from eosbench.curvature.lanczos import lanczos
+from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
+
+DENSE = 256
+"""Up to this many parameters the whole matrix is cheaper than an iteration and certain."""
+
+
+def sharpness(
+    loss: Loss,
+    params: PyTree[Array],
+    k: int = 1,
+    rtol: float = 1e-3,
+    max_hvps: int = 2000,
+    throw: bool = True,
+    key: PRNGKeyArray | None = None,
+) -> Spectrum:
+    """The k algebraically largest eigenvalues of the Hessian of `loss` at `params`, each with an error.
+
+    Compiled once for a loss, the shapes of `params`, and k. A loss is recognized by identity, so pass a module-level
+    function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a fresh lambda per call.
+
+    Args:
+        loss: a map from a pytree to a real scalar.
+        params: any pytree of floating arrays, p entries in all.
+        k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
+        rtol: errors up to rtol |value| + 10 eps norm(H) are accepted.
+        max_hvps: largest number of Hessian-vector products (up to 256 parameters take the dense path with p of them).
+        throw: whether a solve that did not converge raises; otherwise it is the caller who looks at `converged`.
+        key: for the random start; a fixed one by default, so that the same call gives the same value.
+
+    Returns:
+        A `Spectrum`; values in units of loss over parameter squared, to be compared with 2/eta.
+
+    Raises:
+        TypeError, ValueError: an argument that has no answer, named in one sentence.
+        NotConvergedError: see `throw`; carries the spectrum that was reached.
+    """
+    check_params(params)
+    p = sum(leaf.size for leaf in jax.tree.leaves(params))
+    if not 1 <= k <= p:
+        raise ValueError(f"k is {k}, but params has {p} entries: k must lie between 1 and {p}.")
+    if isinstance(rtol, float | int) and not rtol > 0:
+        raise ValueError(f"rtol is {rtol}: it must be positive.")
+    if isinstance(max_hvps, int) and max_hvps < 1:
+        raise ValueError(f"max_hvps is {max_hvps}: it must be at least 1.")
+    key = jax.random.key(0) if key is None else key
+    spectrum = _solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
+    if throw and not isinstance(spectrum.converged, jax.core.Tracer) and not spectrum.converged:
+        reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
+        raise NotConvergedError(
+            f"sharpness {spectrum.message} {reached}; raise max_hvps or rtol, or look at it with throw=False.", spectrum
+        )
+    return spectrum
+
+
+@eqx.filter_jit
+def _solve(
+    loss: Loss,
+    params: PyTree[Array],
+    k: int,
+    rtol: Float[Array, ""],
+    max_hvps: Int[Array, ""],
+    key: PRNGKeyArray,
+) -> Spectrum:
+    point = linearize(loss, params)
+    p, dtype = point.gradient.size, point.gradient.dtype
+    rtol = rtol.astype(dtype)
+    if p <= max(DENSE, 16 * k):
+        spectrum = dense_spectrum(point.product, p, k, rtol, dtype)
+    else:
+        spectrum = lanczos(point.product, p, k, rtol, max_hvps, key, dtype, guess=point.gradient)
+    # A formula can have a finite second derivative where it has no value: x log x at -1.
+    finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
+    return eqx.tree_at(
+        lambda s: (s.converged, s.status),
+        spectrum,
+        (spectrum.converged & finite, jnp.where(finite, spectrum.status, NOT_FINITE)),
+    )

@@ -1,0 +1,51 @@
+"""What a solve returns: eigenvalues that come with their errors."""
+
+import equinox as eqx
+from jaxtyping import Array, Bool, Float, Int
+
+_MESSAGES = (
+    "converged: every error is within the tolerance.",
+    "not converged: max_hvps products were spent before every error met the tolerance.",
+    "not finite: the loss, its gradient or its Hessian is nan or infinite at params.",
+)
+CONVERGED, STARVED, NOT_FINITE = range(3)
+
+
+class Spectrum(eqx.Module):
+    """The k algebraically largest eigenvalues of a Hessian, each with an error, in units of loss over parameter squared.
+
+    Attributes:
+        values: Rayleigh quotients of `vectors` from fresh products, descending, shape (k,). Up to the rounding of a
+            product each is a lower bound of the eigenvalue of its rank.
+        errors: how far below its eigenvalue each may lie, min(r, max(r^2/gap, r/3)) of its residual norm r, shape (k,); see
+            `eosbench.curvature.bounds`. That the eigenvalue is the one of this rank rests on the random start.
+        upper: the largest eigenvalue lies below, but for the failure probability of the random start (1e-6), scalar.
+            See `eosbench.curvature.bounds`.
+        vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`.
+        residuals: norms r of H u - value u, shape (k,): some eigenvalue certainly lies that near.
+        hvps: Hessian-vector products spent, scalar.
+        converged: whether errors <= rtol |value| + 10 eps norm(H) for all k, scalar.
+        status: an index into the messages, scalar.
+    """
+
+    values: Float[Array, " k"]
+    errors: Float[Array, " k"]
+    upper: Float[Array, ""]
+    vectors: Float[Array, "k p"]
+    residuals: Float[Array, " k"]
+    hvps: Int[Array, ""]
+    converged: Bool[Array, ""]
+    status: Int[Array, ""]
+
+    @property
+    def message(self) -> str:
+        """One sentence on how the solve ended."""
+        return _MESSAGES[int(self.status)]
+
+
+class NotConvergedError(RuntimeError):
+    """A solve ended before its errors met the tolerance; `spectrum` holds what it reached."""
+
+    def __init__(self, message: str, spectrum: Spectrum) -> None:
+        super().__init__(message)
+        self.spectrum = spectrum

@@ -1,0 +1,76 @@
+"""Period-2 orbits of gradient descent on a scalar loss."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+from scipy.optimize import brentq
+
+ScalarLoss = Callable[[Float[Array, "..."]], Float[Array, ""]]
+"""A loss of one variable, written as the sum over its argument's entries."""
+
+# Of the points tried from the minimizer; nearer to it rounding decides the sign.
+_OFFSETS = np.geomspace(1e-4, 1e3, 4001)
+
+
+def two_cycle(loss: ScalarLoss, eta: float, minimizer: float = 1.0) -> Float[np.ndarray, "2"]:
+    """The two points, in ascending order, between which gradient descent with step size `eta` alternates.
+
+    They lie on either side of `minimizer`. With ``F(x) = x - eta f'(x)`` a point of period two or one solves ``f'(x) +
+    f'(F(x)) = 0``. Dividing by ``x - minimizer`` removes the fixed point; the root nearest to the minimizer, before the
+    next critical point on its left, is refined by Brent's method in float64. The orbit need not be stable: see
+    `cycle_multiplier`.
+
+    Raises ValueError where there is no such orbit, or only one within 1e-4 of the minimizer; near a nondegenerate
+    minimizer with 3 f'''² > f'' f'''' that is eta <= 2/f''.
+    """
+
+    def deflated(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+        slope = _slope(loss, x)
+        with np.errstate(
+            over="ignore", invalid="ignore"
+        ):  # far from the minimizer a step may leave the range of floats
+            return (slope + _slope(loss, x - eta * slope)) / (x - minimizer)
+
+    left = minimizer - _OFFSETS
+    basin = np.logical_and.accumulate(_slope(loss, left) < 0)
+    values = deflated(left)
+    crossings = np.flatnonzero(basin[1:] & (np.sign(values[1:]) != np.sign(values[:-1])) & np.isfinite(values[1:]))
+    if not crossings.size:
+        threshold = 2 / float(_curvature(loss, np.asarray(minimizer, float)))
+        raise ValueError(
+            f"gradient descent at eta = {eta:g} has no period-2 orbit around {minimizer:g}, "
+            f"where 2/f'' is {threshold:g}"
+        )
+    first = crossings[0]
+    lower = brentq(lambda x: float(deflated(np.asarray(x))), left[first + 1], left[first], xtol=1e-15, rtol=1e-15)
+    return np.array([lower, lower - eta * float(_slope(loss, np.asarray(lower)))])
+
+
+def cycle_multiplier(loss: ScalarLoss, eta: float, cycle: Float[ArrayLike, "k"]) -> float:
+    """``F'(d_1) ... F'(d_k)``: the factor by which k steps stretch a small distance from the cycle.
+
+    The cycle attracts where it is below 1 in magnitude, and repels where it is above.
+    """
+    return float(np.prod(1 - eta * _curvature(loss, np.asarray(cycle, float))))
+
+
+def _slope(loss: ScalarLoss, x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.asarray(_gradient(loss, jnp.asarray(x)))
+
+
+def _curvature(loss: ScalarLoss, x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    return np.asarray(_second_derivative(loss, jnp.asarray(x)))
+
+
+@eqx.filter_jit
+def _gradient(loss: ScalarLoss, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jax.grad(loss)(x)
+
+
+@eqx.filter_jit
+def _second_derivative(loss: ScalarLoss, x: Float[Array, "..."]) -> Float[Array, "..."]:
+    return jax.jvp(jax.grad(loss), (x,), (jnp.ones_like(x),))[1]

@@ -1,0 +1,244 @@
+"""The compiled training loop: any optax optimizer, with measurements of the curvature along the way."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from eosbench.curvature.operator import Linearization, Loss, check_loss, check_params, linearize
+
+
+class Probe(Protocol):
+    """A measurement with a memory: `init` at the first point, `measure` at every `every`-th point.
+
+    A plain function of the parameters that returns an array (or a pytree of arrays) is a probe too.
+    """
+
+    every: int
+
+    def init(self, point: Linearization) -> PyTree[Array]: ...
+
+    def measure(self, point: Linearization, state: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]: ...
+
+
+Optimizer = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
+
+
+class TrainState(eqx.Module):
+    """Everything that the rest of a run depends on: give it to `train` in place of params to continue exactly.
+
+    Attributes:
+        params: as they stand.
+        optimizer: the state of the optimizer.
+        probes: the memory of each probe, the tracked vectors and their random keys among it.
+        step: how many steps were taken, scalar.
+    """
+
+    params: PyTree[Array]
+    optimizer: PyTree[Array]
+    probes: dict[str, Any]
+    step: Int[Array, ""]
+
+
+class Run(eqx.Module):
+    """A finished stretch of training.
+
+    Attributes:
+        loss: before each step, shape (steps,); the first is the loss at the start.
+        params: after the last step.
+        probes: for each name what the probe recorded, with a leading axis of measurements (steps / every of them), taken
+            at the same points as `loss`.
+        state: where the run stands, for `train` to continue and `save_state` to write.
+    """
+
+    loss: Float[Array, " steps"]
+    params: PyTree[Array]
+    probes: dict[str, Any]
+    state: TrainState
+
+
+def train(
+    loss: Loss,
+    params: PyTree[Array] | TrainState,
+    optimizer: Optimizer,
+    steps: int,
+    probes: Mapping[str, Probe | Callable[[Any], PyTree[Array]]] | None = None,
+    *,
+    chunk: int | None = None,
+    on_chunk: Callable[[Run], None] | None = None,
+) -> Run:
+    """Full-batch training in one compiled loop; nothing crosses to the host between steps.
+
+    It is compiled once for a loss, an optimizer, probes, the shapes of `params`, and `steps`. The loss and the optimizer
+    are recognized by identity where they are functions, and by their arrays' shapes where they are pytrees:
+
+    * a loss that carries its data should be an `eqx.Module` or a `jax.tree_util.Partial`;
+    * for a sweep over step sizes pass the optimizer as a recipe, `Partial(optax.sgd, eta)`: its floating numbers are
+      arguments of the compiled loop, while every new `optax.sgd(eta)` is a new function and compiles again.
+
+    A run that diverges completes, with non-finite entries.
+
+    Args:
+        loss: a map from a pytree to a real scalar.
+        params: where to start, any pytree of floating arrays; or the `state` of an earlier run, which is continued.
+        optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one.
+        steps: how many.
+        probes: measurements by name: a `Sharpness`, or functions of the parameters.
+        chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
+            is the same, bit for bit; its histories are NumPy arrays.
+        on_chunk: called with the run of each chunk, to show progress or to save its `state`.
+
+    Raises:
+        TypeError, ValueError: an argument that has no answer, named in one sentence.
+    """
+    start = params.params if isinstance(params, TrainState) else params
+    check_params(start)
+    for name, number in (("steps", steps), ("chunk", steps if chunk is None else chunk)):
+        if number < 1:
+            raise ValueError(f"{name} is {number}: it must be at least 1.")
+    wrapped = {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
+    recipe = _with_array_numbers(optimizer, start)
+    state = params if isinstance(params, TrainState) else _begin(loss, params, recipe, wrapped)
+    # The counter is read only to continue: a fresh run may itself be traced.
+    taken = int(state.step) if isinstance(params, TrainState) else 0
+    if chunk is None or chunk >= steps:
+        run = _stretch(loss, state, recipe, steps, wrapped, taken)
+        if on_chunk is not None:
+            on_chunk(run)
+        return run
+    runs: list[Run] = []
+    for done in range(0, steps, chunk):
+        run = _stretch(loss, state, recipe, min(chunk, steps - done), wrapped, taken + done)
+        state = run.state
+        runs.append(eqx.tree_at(lambda r: (r.params, r.state), jax.device_get(run), (None, None)))
+        if on_chunk is not None:
+            on_chunk(run)
+    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
+    return Run(joined.loss, state.params, joined.probes, state)
+
+
+def save_state(path: str | Path, state: TrainState) -> None:
+    """Write the state of a run to a file, for `load_state`."""
+    eqx.tree_serialise_leaves(path, _with_key_data(state))
+
+
+def load_state(
+    path: str | Path,
+    loss: Loss,
+    params: PyTree[Array],
+    optimizer: Optimizer,
+    probes: Mapping[str, Probe | Callable[[Any], PyTree[Array]]] | None = None,
+) -> TrainState:
+    """Read a state that `save_state` wrote, for a run with the same loss, optimizer and probes and `params` of the same shapes.
+
+    Raises:
+        RuntimeError: the file holds the state of something else.
+    """
+    wrapped = {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
+    like = eqx.filter_eval_shape(_begin, loss, params, _with_array_numbers(optimizer, params), wrapped)
+    data = eqx.tree_deserialise_leaves(path, eqx.filter_eval_shape(_with_key_data, like))
+    return jax.tree.map(lambda leaf, shape: jax.random.wrap_key_data(leaf) if _is_key(shape) else leaf, data, like)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _with_key_data(state: TrainState) -> TrainState:
+    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
+
+
+class _Function(eqx.Module):
+    function: Callable[[Any], PyTree[Array]]
+    every: int = 1
+
+    def init(self, point: Linearization) -> None:
+        return None
+
+
+def _as_probe(name: str, probe: Any) -> Any:
+    if hasattr(probe, "init") and hasattr(probe, "measure"):
+        return probe
+    if not callable(probe):
+        raise TypeError(
+            f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, or a function of the parameters."
+        )
+    return _Function(probe)
+
+
+def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimizer:
+    """The floats of a recipe as arrays, so that another step size is another argument and not another program."""
+    if not isinstance(optimizer, Partial):
+        return optimizer
+    dtype = jax.tree.leaves(params)[0].dtype  # a wider scalar would widen the updates
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, optimizer)
+
+
+def _transformation(optimizer: Optimizer) -> optax.GradientTransformation:
+    return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer()
+
+
+@eqx.filter_jit
+def _begin(loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: dict[str, Any]) -> TrainState:
+    check_loss(loss, params)
+    with_memory = {name: probe for name, probe in probes.items() if not isinstance(probe, _Function)}
+    memory = {}
+    if with_memory:
+        point = linearize(loss, params)
+        memory = {name: probe.init(point) for name, probe in with_memory.items()}
+    params = jax.tree.map(jnp.asarray, params)
+    return TrainState(params, _transformation(optimizer).init(params), memory, jnp.asarray(0))
+
+
+def _stretch(
+    loss: Loss, state: TrainState, optimizer: Optimizer, steps: int, probes: dict[str, Any], taken: int
+) -> Run:
+    run = _advance(loss, state, optimizer, steps, probes)
+    due = {name: slice(-taken % probe.every, None, probe.every) for name, probe in probes.items()}
+    records = {name: jax.tree.map(lambda x, rows=due[name]: x[rows], run.probes[name]) for name in run.probes}
+    return Run(run.loss, run.params, records, run.state)
+
+
+@eqx.filter_jit
+def _advance(loss: Loss, state: TrainState, optimizer: Optimizer, steps: int, probes: dict[str, Any]) -> Run:
+    transformation = _transformation(optimizer)
+    _, unravel = ravel_pytree(state.params)
+
+    def measured(state: TrainState) -> tuple:
+        records = {name: probe.function(state.params) for name, probe in probes.items() if isinstance(probe, _Function)}
+        if not state.probes:
+            value, gradient = jax.value_and_grad(loss)(state.params)
+            return value, gradient, records, state.probes
+        point = linearize(loss, state.params)
+        memory = dict(state.probes)
+        for name in memory:
+            probe = probes[name]
+            if probe.every == 1:
+                records[name], memory[name] = probe.measure(point, memory[name])
+            else:
+                due = state.step % probe.every == 0
+                records[name], memory[name] = _only_if(due, probe.measure, point, memory[name])
+        return point.loss, unravel(point.gradient), records, memory
+
+    def update(state: TrainState, _: None) -> tuple[TrainState, tuple]:
+        value, gradient, records, memory = measured(state)
+        updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
+        params = optax.apply_updates(state.params, updates)
+        return TrainState(params, optimizer_state, memory, state.step + 1), (value, records)
+
+    state, (values, records) = jax.lax.scan(update, state, None, length=steps)
+    return Run(values, state.params, records, state)
+
+
+def _only_if(due: Bool[Array, ""], measure: Callable, point: Linearization, state: PyTree[Array]) -> tuple:
+    shapes = eqx.filter_eval_shape(measure, point, state)[0]
+    blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+    return jax.lax.cond(due, lambda: measure(point, state), lambda: (blank, state))

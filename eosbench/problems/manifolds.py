@@ -1,0 +1,75 @@
+"""Losses that vanish on a known manifold of minimizers Γ, on which their sharpness varies."""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+from scipy.special import lambertw
+
+
+def valley(x: Float[Array, "2"]) -> Float[Array, ""]:
+    """``½ (1 + y²) z²`` at ``x = (y, z)``: Γ is the line z = 0, with the one non-zero Hessian eigenvalue 1 + y².
+
+    Gradient flow, its limit and both limiting flows are known in closed form (`valley_limit`,
+    `valley_log_sharpness_flow`, `valley_sharpness_flow`).
+    """
+    y, z = x
+    return (1 + y**2) * z**2 / 2
+
+
+def skewed_valley(x: Float[Array, "2"]) -> Float[Array, ""]:
+    """`valley` with the cubic term ``z³/15``: Γ and its sharpness are the same, but the third derivative across is 0.4.
+
+    Γ is only a local minimizer: the loss vanishes again far from it.
+    """
+    return valley(x) + x[1] ** 3 / 15
+
+
+def valley_limit(x: Float[ArrayLike, "... 2"]) -> Float[np.ndarray, "... 2"]:
+    """The limit of gradient flow on `valley` from x, exactly: the flow conserves ``ln y² + y² - z²``."""
+    x = np.asarray(x, float)
+    y, z = x[..., 0], x[..., 1]
+    return np.stack([np.sign(y) * _root(np.log(y**2) + y**2 - z**2), np.zeros_like(z)], axis=-1)
+
+
+def valley_log_sharpness_flow(
+    y0: Float[ArrayLike, "..."], time: Float[ArrayLike, "..."], coefficient: Float[ArrayLike, "..."]
+) -> Float[np.ndarray, "..."]:
+    """y(time) on Γ of `valley` from y0 > 0 under ``ẏ = -coefficient d/dy log(1 + y²)``.
+
+    Exactly: ``ln y² + y²`` falls by ``4 coefficient time``.
+    """
+    y0 = np.asarray(y0, float)
+    return _root(np.log(y0**2) + y0**2 - 4 * np.asarray(coefficient) * np.asarray(time))
+
+
+def valley_sharpness_flow(
+    y0: Float[ArrayLike, "..."], time: Float[ArrayLike, "..."], coefficient: Float[ArrayLike, "..."]
+) -> Float[np.ndarray, "..."]:
+    """y(time) on Γ of `valley` from y0 under ``ẏ = -coefficient d/dy (1 + y²)``."""
+    return np.asarray(y0) * np.exp(-2 * np.asarray(coefficient) * np.asarray(time))
+
+
+def curved_valley(x: Float[Array, "4"]) -> Float[Array, ""]:
+    """``½ ‖M(y) (z - g(y))‖²`` at ``x = (y, z)`` in R² × R²: Γ is the graph of g, a curved surface in R⁴.
+
+    M turns and stretches along Γ, so both non-zero Hessian eigenvalues (about 7 and 1.4 near y = (0.9, 0.7)) and their
+    eigenvectors vary, and no coordinate axis is invariant.
+    """
+    y, z = x[:2], x[2:]
+    stretch = jnp.array([[1.6 + 0.5 * y[0] ** 2, 0.3 * y[1]], [0.2, 0.9 + 0.25 * jnp.sin(y[1]) + 0.15 * y[0]]])
+    return jnp.sum((stretch @ (z - _height(y))) ** 2) / 2
+
+
+def curved_valley_point(y: Float[ArrayLike, "2"]) -> Float[Array, "4"]:
+    """The point ``(y, g(y))`` of Γ of `curved_valley` above the chart coordinates y."""
+    y = jnp.asarray(y)
+    return jnp.concatenate([y, _height(y)])
+
+
+def _height(y: Float[Array, "2"]) -> Float[Array, "2"]:
+    return jnp.stack([0.3 * y[0] ** 2 - 0.2 * y[1], 0.4 * y[1] * jnp.sin(y[0])])
+
+
+def _root(level: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The y >= 0 with ``ln y² + y² = level``."""
+    return np.sqrt(lambertw(np.exp(level)).real)

@@ -1,0 +1,51 @@
+"""Losses of one and of two scalar variables whose period-2 orbits are known (Chen and Bruna 2023).
+
+Each is written as a sum over independent copies of itself, so that an array of starts is a grid of separate problems.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float
+from scipy.optimize import brentq
+
+
+def quartic(x: Float[Array, "..."]) -> Float[Array, ""]:
+    """``¼ (x² - 1)²`` summed over the entries of x: minimizers ±1 with f'' = 2, so the edge is at eta = 1."""
+    return jnp.sum((x**2 - 1) ** 2) / 4
+
+
+def quartic_step_size(delta: Float[ArrayLike, "..."]) -> Float[np.ndarray, "..."]:
+    """The step size at which `delta` is on the positive period-2 orbit of the quartic, as printed in the poster (II).
+
+    Defined for ``0 < delta <= 2/√3``, where it covers the lower point of every orbit and the upper one up to a step
+    size of 3/2.
+    """
+    delta = np.asarray(delta, float)
+    return 1 / (delta**2 * (np.sqrt(1 / delta**2 - 3 / 4) + 1 / 2))
+
+
+def quartic_orbit(eta: float) -> Float[np.ndarray, "2"]:
+    """``delta_1 < 1 < delta_2``, the positive solutions of ``quartic_step_size(delta) = eta``.
+
+    Raises ValueError unless 1 < eta < 3/2: only there has the printed equation two solutions.
+    """
+    if not 1 < eta < 1.5:
+        raise ValueError(
+            f"the printed equation has two positive solutions for 1 < eta < 3/2 only, not for eta = {eta:g}"
+        )
+
+    def excess(delta: float) -> float:
+        return float(quartic_step_size(delta)) - eta
+
+    # The printed step size is above 3 eta at 1/(4 eta), falls to 1 at 1 and rises to 3/2 at 2/√3.
+    bracket = [(1 / (4 * eta), 1.0), (1.0, np.nextafter(2 / np.sqrt(3), 0.0))]
+    return np.array([brentq(excess, a, b, xtol=1e-15, rtol=1e-15) for a, b in bracket])
+
+
+def scalar_factorization(factors: Float[Array, "2 ..."]) -> Float[Array, ""]:
+    """``½ (x y - 1)²`` summed over the columns of ``factors = (x, y)``.
+
+    Minimizers x y = 1, of sharpness x² + y²; the flattest are ±(1, 1), so the edge is again at eta = 1.
+    """
+    x, y = factors
+    return jnp.sum((x * y - 1) ** 2) / 2

@@ -1,0 +1,228 @@
+"""The report as one self-contained HTML page that asks the network for nothing."""
+
+import base64
+import hashlib
+import math
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from eosbench.report import figures
+from eosbench.report.formula import typeset
+from eosbench.report.notation import MEANINGS, SYMBOLS, clip, digits, interval, number, one_line, plural
+from eosbench.report.results import Case, ClaimResult, Results
+from eosbench.verdict import Constant
+
+_ROWS = 60  # comparisons listed per claim; claims.json has them all
+_OPEN = 8  # a table of up to this many comparisons is shown unfolded
+_SCALES = (0.001, 0.01, 0.1, 1.0, 10.0)  # half-widths of a constant's strip, relative to the claimed value
+
+_RELATIONS = {"at_most": "≤", "bounded_by": "≤", "at_least": "≥", "fraction": "≥", "monotone": "≤"}
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A constant drawn to scale: per cent of the strip's width from its left end, None where there is nothing to draw."""
+
+    constant: Constant
+    scale: float
+    low: float
+    high: float
+    measured: tuple[float, ...]
+
+    @property
+    def empty(self) -> bool:
+        return not self.constant.low <= self.constant.high
+
+    @property
+    def label(self) -> str:
+        return f"± {digits(100 * self.scale)} %" if self.constant.claimed else f"± {digits(self.scale)}"
+
+    @property
+    def admissible(self) -> str:
+        return interval(self.constant.low, self.constant.high, self.constant.claimed)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A row of a table of comparisons. `span` is the number of rows of its case, 0 if the case was named above."""
+
+    case: Case
+    record: dict[str, Any] | None
+    span: int
+
+    @property
+    def relation(self) -> str:
+        return _RELATIONS.get(self.record["kind"], "=") if self.record else ""
+
+
+@dataclass(frozen=True)
+class ClaimView:
+    """A claim as its section shows it."""
+
+    result: ClaimResult
+    panels: list[figures.Panel]
+    strips: list[Strip]
+    comparisons: list[Comparison]
+    omitted: int
+    controls: list[Comparison]
+    counterexamples: list[Comparison]
+    command: str
+
+    @property
+    def unfolded(self) -> bool:
+        return len(self.comparisons) <= _OPEN
+
+
+@dataclass(frozen=True)
+class Source:
+    """A document cited, with the number that it has in this report."""
+
+    number: int
+    key: str
+    title: str
+    claims: int
+
+
+def page(results: Results) -> str:
+    """The content of `report.html`."""
+    environment = Environment(
+        loader=PackageLoader("eosbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "anchor": anchor,
+        "digits": digits,
+        "foreign": foreign,
+        "plural": plural,
+        "statement": statement,
+        "typeset": typeset,
+        "duration": duration,
+    }
+    environment.filters |= filters
+    script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
+    topics: dict[str, list[ClaimView]] = {}
+    for claim in results.claims:
+        topics.setdefault(claim.topic, []).append(_view(claim))
+    return environment.get_template("report.html.j2").render(
+        results=results,
+        topics=topics,
+        sources=_sources(results),
+        symbols=SYMBOLS,
+        meanings=MEANINGS,
+        style=Markup((files("eosbench.report") / "templates" / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        # Only this very script may run, so that a hole in the escaping would still let no other one in.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def anchor(text: str) -> str:
+    """The fragment of a link to a claim."""
+    return re.sub(r"[^\w./-]+", "-", one_line(text, 120))
+
+
+def foreign(text: Any, limit: int = 300) -> Markup:
+    """Text from elsewhere on one line, kept from changing the direction of what stands beside it."""
+    return Markup("<bdi>{}</bdi>").format(one_line(text, limit))
+
+
+def statement(text: str) -> Markup:
+    """A statement of a document, its formulas set."""
+    return Markup("<bdi>{}</bdi>").format(typeset(text))
+
+
+def duration(seconds: float | None) -> str:
+    """`0.2 s`, `45 s`, `2 min 5 s`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{digits(seconds, 2)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _view(claim: ClaimResult) -> ClaimView:
+    rows = _comparisons(claim.of_role("case"))
+    omitted = max(0, len(rows) - _ROWS)
+    if omitted:
+        rows = _tightest(claim.of_role("case"))
+    return ClaimView(
+        claim,
+        panels=figures.panels(claim.id, claim.of_role("case")),
+        strips=[_strip(constant, claim) for constant in claim.judgement.constants],
+        comparisons=rows,
+        omitted=omitted,
+        controls=_comparisons(claim.of_role("control", "positive control")),
+        counterexamples=_comparisons(claim.of_role("counterexample")),
+        command=_command(claim),
+    )
+
+
+def _compared(case: Case) -> list[dict[str, Any]]:
+    return [record for record in case["records"] if record["kind"] != "requires"]
+
+
+def _comparisons(cases: list[Case]) -> list[Comparison]:
+    rows = []
+    for case in cases:
+        records: list[dict[str, Any] | None] = [*_compared(case)] or [None]
+        rows += [Comparison(case, record, len(records) if i == 0 else 0) for i, record in enumerate(records)]
+    return rows
+
+
+def _tightest(cases: list[Case]) -> list[Comparison]:
+    """The comparisons with the least room, those that are not satisfied before all others."""
+    rows = [Comparison(case, record, 1) for case in cases for record in [*_compared(case)] or [None]]
+
+    def closeness(row: Comparison) -> tuple[bool, float]:
+        if row.record is None:
+            return False, 0.0
+        slack = number(row.record["slack"])
+        return row.record["reading"] == "satisfied", -math.inf if math.isnan(slack) else slack
+
+    return sorted(rows, key=closeness)[:_ROWS]
+
+
+def _strip(constant: Constant, claim: ClaimResult) -> Strip:
+    unit = abs(constant.claimed) or 1.0
+    measured = [
+        number(record["measured"])
+        for case in claim.of_role("case")
+        for record in case["records"]
+        if record["kind"] == "constant" and record["name"] == constant.name
+    ]
+    shown = [value for value in (constant.low, constant.high, *measured) if math.isfinite(value)]
+    widest = max((abs(value - constant.claimed) / unit for value in shown), default=0.0)
+    scale = next((scale for scale in _SCALES if widest <= scale), _SCALES[-1])
+
+    def place(value: float) -> float:
+        share = (value - constant.claimed) / (unit * scale)
+        return round(50 + 50 * min(1.0, max(-1.0, share)), 2) if not math.isnan(share) else 50.0
+
+    dots = tuple(place(value) for value in measured if math.isfinite(value))
+    return Strip(constant, scale, place(constant.low), place(constant.high), dots)
+
+
+def _command(claim: ClaimResult) -> str:
+    """What reruns just this claim."""
+    checks = dict.fromkeys(re.sub(r"\[.*", "", case["nodeid"], flags=re.DOTALL) for case in claim.cases)
+    return clip(shlex.join(["pytest", *(one_line(check) for check in checks)]), 1000)
+
+
+def _sources(results: Results) -> dict[str, Source]:
+    """The documents in alphabetical order, numbered."""
+    titles = {str(claim.claim["source"]["document"]): str(claim.claim["source"]["title"]) for claim in results.claims}
+    return {
+        key: Source(i, key, titles[key], sum(claim.claim["source"]["document"] == key for claim in results.claims))
+        for i, key in enumerate(sorted(titles), start=1)
+    }

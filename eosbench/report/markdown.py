@@ -1,0 +1,86 @@
+"""The verdicts as a Markdown page, for the front of a repository. It holds no times, so that its diffs are readable."""
+
+import re
+
+from eosbench.report.notation import SYMBOLS, clip, digits, interval, one_line
+from eosbench.report.results import ClaimResult, Results
+
+_SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
+_MATH = re.compile(r"(?<!\\)\$(?:[^$\\]|\\.)+\$", re.DOTALL)
+_LONGEST = 2000
+
+
+def page(results: Results) -> str:
+    """The content of `CLAIMS.md`."""
+    lines = ["# Claims", "", results.headline, ""]
+    lines += [f"> **{_text(notice.kind)}.** {_text(notice.sentence)}\n" for notice in results.notices]
+    versions = ("eosbench", "commit", "python", "jax", "numpy", "device")
+    known = [f"{key} {_text(results.environment[key])}" for key in versions if results.environment.get(key)]
+    if known:
+        lines += [f"Computed from evidence with {', '.join(known)}.", ""]
+    lines += [
+        "A verdict says what was found on a grid of cases. It is not a proof, except where the grade is *proved*.",
+        "",
+        "| claim | verdict | grade | expected | cases | controls | constants | stated in |",
+        "|---|---|---|---|---|---|---|---|",
+        *(_row(claim) for claim in results.claims),
+        "",
+    ]
+    differing = [claim for claim in results.claims if claim.verdict in ("corrected", "refuted")]
+    if differing:
+        lines += ["## Where the evidence differs from the printed statement", ""]
+        for claim in differing:
+            lines += _erratum(claim)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row(claim: ClaimResult) -> str:
+    source = claim.claim["source"]
+    constants = "; ".join(
+        f"{_text(c.name)}: {digits(c.claimed, 6)} in {interval(c.low, c.high, c.claimed)}"
+        for c in claim.judgement.constants
+    )
+    cells = (
+        f"`{one_line(claim.id).replace('`', '').replace('|', '')}`",
+        f"{SYMBOLS[claim.verdict].replace('*', chr(92) + '*')} {claim.verdict}",
+        claim.judgement.grade or "–",
+        _text(claim.claim["expected"]) + (" **DRIFT**" if claim.drift else ""),
+        f"{claim.satisfied}/{len(claim.of_role('case'))}",
+        "{}/{} fired".format(*claim.fired) if claim.fired[1] else "–",
+        constants.replace("[", r"\[") or "–",
+        f"{_text(source['title'])}, {_text(source['place'])}",
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _erratum(claim: ClaimResult) -> list[str]:
+    printed, corrected = claim.claim["printed"], claim.claim["corrected"]
+    source = claim.claim["source"]
+    lines = [
+        f"### `{one_line(claim.id).replace('`', '')}`: {claim.verdict}",
+        "",
+        f"As printed in {_text(source['title'])}, {_text(source['place'])}:",
+        "",
+        f"> {_formulas(printed)}",
+        "",
+    ]
+    if corrected:
+        lines += ["What the evidence supports:", "", f"> {_formulas(corrected)}", ""]
+    return lines
+
+
+def _text(text: object) -> str:
+    return _SPECIAL.sub(r"\\\1", one_line(text))
+
+
+def _formulas(text: str) -> str:
+    """Foreign text on one line, escaped except within `$...$`, which Markdown readers set as formulas."""
+    text = " ".join(clip(text, _LONGEST).split())
+    parts, position = [], 0
+    for match in _MATH.finditer(text):
+        parts += [
+            _SPECIAL.sub(r"\\\1", text[position : match.start()]),
+            match[0].replace("<", r"\lt ").replace(">", r"\gt "),
+        ]
+        position = match.end()
+    return "".join([*parts, _SPECIAL.sub(r"\\\1", text[position:])])

@@ -1,0 +1,84 @@
+"""How verdicts, numbers and foreign text are written, the same in every form of the report."""
+
+import math
+import re
+from typing import Any
+
+SYMBOLS: dict[str, str] = {
+    "holds": "✔",
+    "corrected": "✔*",
+    "refuted": "✘",
+    "inconclusive": "?",
+    "vacuous": "∅",
+    "broken": "!",
+    "partial": "◐",
+    "not run": "–",
+    "out of scope": "⊘",
+}
+"""Every verdict with its symbol, from the most to the least settled."""
+
+MEANINGS: dict[str, str] = {
+    "holds": "every planned case satisfied, every control fired",
+    "corrected": "the printed form is violated by a counterexample, and the corrected form holds",
+    "refuted": "violated where its hypotheses are met, and no weaker form is claimed",
+    "inconclusive": "a case too close to call, or a control that did not fire",
+    "vacuous": "the hypotheses are never met on the grid",
+    "broken": "a planned case ended in an error, a timeout, a crash, or was lost",
+    "partial": "some of its own cases or controls were not selected",
+    "not run": "nothing of it ran",
+    "out of scope": "it needs what this machine lacks",
+}
+
+# Control characters (a terminal obeys them), and the marks that reverse the direction of the text that follows.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def number(value: Any) -> float:
+    """A number of the results file, where non-finite ones are the strings "nan", "inf" and "-inf"; nan for no number."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
+
+
+def digits(value: Any, significant: int = 3) -> str:
+    """A number for a reader: `significant` digits, short exponents (`1.2e-8`), a dash where there is none."""
+    if value is None:
+        return "–"
+    x = number(value)
+    if not math.isfinite(x):
+        return str(x)
+    mantissa, e, exponent = f"{x:.{significant}g}".partition("e")
+    return f"{mantissa}e{int(exponent)}" if e else mantissa
+
+
+def interval(low: Any, high: Any, claimed: Any) -> str:
+    """`[low, high]` with just as many digits as show where the ends differ from each other and from `claimed`."""
+    a, b, c = number(low), number(high), number(claimed)
+    if a > b:
+        return "empty"
+    if not (math.isfinite(a) and math.isfinite(b)):
+        return f"[{digits(a)}, {digits(b)}]"
+    spread = max(b - a, abs(a - c) if math.isfinite(c) else 0.0)
+    size = max(abs(a), abs(b))
+    needed = 3 if spread == 0 or size == 0 else 2 + math.ceil(math.log10(size / spread))
+    shown = min(max(needed, 3), 12)
+    return f"[{digits(a, shown)}, {digits(b, shown)}]"
+
+
+def one_line(text: Any, limit: int = 300) -> str:
+    """Foreign text on one line, without control characters and direction marks, cut at `limit` characters."""
+    return clip(" ".join(_UNPRINTABLE.sub("", str(text)[: 8 * limit]).split()), limit)
+
+
+def clip(text: Any, limit: int) -> str:
+    """The first `limit` characters, and how many were left out."""
+    text = str(text)
+    return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 case`, `2 cases`."""
+    return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

@@ -1,0 +1,58 @@
+"use strict";
+(() => {
+  const form = document.querySelector("form.filter");
+  const claims = [...document.querySelectorAll("article.claim")];
+  const tiles = new Map([...document.querySelectorAll("[data-claim]")].map(tile => [tile.dataset.claim, tile]));
+  const texts = new Map(claims.map(claim => [claim, claim.textContent.toLowerCase()]));
+  const output = form.querySelector("output");
+
+  const filter = () => {
+    const wanted = Object.fromEntries(new FormData(form));
+    const words = wanted.text.toLowerCase().split(/\s+/).filter(Boolean);
+    let shown = 0;
+    for (const claim of claims) {
+      const match = words.every(word => texts.get(claim).includes(word))
+        && (!wanted.topic || claim.dataset.topic === wanted.topic)
+        && (!wanted.document || claim.dataset.document === wanted.document)
+        && (!wanted.verdict || claim.dataset.verdict.startsWith(wanted.verdict) || claim.dataset.verdict.endsWith(wanted.verdict))
+        && (!wanted.grade || claim.dataset.grade === wanted.grade);
+      claim.hidden = !match;
+      tiles.get(claim.id)?.classList.toggle("faded", !match);
+      shown += match;
+    }
+    for (const topic of document.querySelectorAll(".topic-section"))
+      topic.hidden = !topic.querySelector("article.claim:not([hidden])");
+    output.value = shown === claims.length ? "" : `${shown} of ${claims.length} claims`;
+  };
+
+  // A link to a claim that the filter hides shows the claim.
+  const reveal = () => {
+    const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+    if (target?.closest("[hidden]")) {
+      form.reset();
+      filter();
+      target.scrollIntoView();
+    }
+  };
+
+  form.hidden = false;
+  form.addEventListener("input", filter);
+  form.addEventListener("submit", event => event.preventDefault());
+  form.addEventListener("reset", () => setTimeout(filter));
+  addEventListener("hashchange", reveal);
+  addEventListener("keydown", event => {
+    if (event.key === "/" && !/^(input|select|textarea)$/i.test(event.target.tagName)) {
+      event.preventDefault();
+      form.elements.text.focus();
+    }
+  });
+
+  let folded = [];
+  addEventListener("beforeprint", () => {
+    folded = [...document.querySelectorAll("details:not([open])")];
+    for (const details of folded) details.open = true;
+  });
+  addEventListener("afterprint", () => {
+    for (const details of folded) details.open = false;
+  });
+})();

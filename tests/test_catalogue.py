@@ -1,0 +1,96 @@
+"""Claims are listed from their syntax trees, in an instant and without what their files import."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from eosbench.catalogue import claim_files, read_claims, states_claims
+from eosbench.claim import ClaimError
+
+CLAIMS = Path(__file__).parents[1] / "claims"
+
+FILE = """
+import a_module_that_does_not_exist
+import eosbench
+from eosbench import Claim, Document, Source
+
+talk = Document("talk", title="A talk")
+one = Claim("toy/one", source=Source(talk, "slide 1"), printed=r"$x$ " "and y", expected="holds")
+two = eosbench.Claim("toy/two", source=Source(talk, place="slide 2"), printed="p", corrected="q", expected="corrected")
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "test_toy.py"
+    path.write_text(FILE)
+    return path
+
+
+def test_claims_are_read_without_importing_their_file(file):
+    one, two = read_claims(file)
+    assert (one.id, one.printed, one.source.document.title, one.source.place) == (
+        "toy/one",
+        "$x$ and y",
+        "A talk",
+        "slide 1",
+    )
+    assert (two.id, two.corrected, two.expected) == ("toy/two", "q", "corrected")
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ('c = Claim("toy/c", source=Source(talk, "s"), printed=f"{1}", expected="holds")', "is not a literal"),
+        ('c = Claim("toy/c", source=Source(paper, "s"), printed="p", expected="holds")', "'paper' is not a literal"),
+        ('c = Claim("toy/c", source=Source(talk, "s"), printed="p")', "missing 1 required keyword-only argument"),
+        ('c = Claim("toy/c", source=Source(talk, "s"), printed="p", expected="perhaps")', "is no verdict"),
+        ("c = Claim(", "never closed"),
+    ],
+)
+def test_what_cannot_be_listed_is_said_in_one_sentence(file, line, sentence):
+    file.write_text(FILE + line)
+    with pytest.raises(ClaimError, match=sentence) as raised:
+        read_claims(file)
+    assert str(file) in str(raised.value)
+
+
+def test_only_files_that_state_claims_are_found(file):
+    (file.parent / "test_other.py").write_text(
+        "from eosbench import Claim\ndef test_it():\n    Claim('not at module level')"
+    )
+    (file.parent / "test_broken.py").write_text("from eosbench import Claim\ndef (:")
+    (file.parent / "helper.py").write_text(FILE)
+    assert claim_files([file.parent]) == [file]
+    assert claim_files([file, file.parent]) == [file]
+    assert states_claims(file.parent / "helper.py")
+
+
+def test_the_catalogue_agrees_with_what_pytest_would_import():
+    import importlib.util
+
+    for path in claim_files([CLAIMS]):
+        spec = importlib.util.spec_from_file_location(f"catalogued_{path.stem}", path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        for listed in read_claims(path):
+            (imported,) = [value for value in vars(module).values() if getattr(value, "id", None) == listed.id]
+            imported.validate()
+            for name in ("source", "printed", "corrected", "expected", "experiment", "out_of_scope"):
+                assert getattr(listed, name) == getattr(imported, name)
+
+
+def test_listing_imports_no_jax_and_takes_under_half_a_second():
+    seconds = []
+    for _ in range(3):  # the quickest of three, since the machine is shared
+        start = time.perf_counter()
+        command = [sys.executable, "-X", "importtime", "-m", "eosbench", "list", "--claims", str(CLAIMS)]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        seconds.append(time.perf_counter() - start)
+    assert "orbit/quartic" in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"jax", "numpy", "scipy", "matplotlib", "equinox"}
+    assert min(seconds) < 0.5

@@ -1,0 +1,36 @@
+"""What the README says runs."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
+PYTHON = [text for language, text in BLOCKS if language == "python"]
+SHELL = [text.strip() for language, text in BLOCKS if language == "bash"]
+
+
+def test_the_claim_reaches_its_verdict(pytester):
+    (text,) = [block for block in PYTHON if "Claim(" in block]
+    pytester.makepyfile(test_mine=text)
+    done = pytester.runpytest("-p", "no:cacheprovider")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["*quadratic/threshold*holds*3/3*1/1 fired*"])
+
+
+def test_the_library_example_prints():
+    (text,) = [block for block in PYTHON if "eosbench.train" in block]
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) >= 2
+
+
+def test_ci_runs_the_commands_of_the_readme():
+    script = (ROOT / ".ci" / "run").read_text()
+    for command in SHELL:
+        *_, install, run = command.split(" && ")
+        assert install.removeprefix(".venv/bin/").replace("pip install", "pip install --quiet") in script.replace(
+            '"$environment"/bin/', ""
+        )
+        assert run.removeprefix(".venv/bin/") in script
