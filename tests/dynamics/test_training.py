@@ -1,0 +1,116 @@
+"""The compiled training loop against iterations that are known in closed form."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.tree_util import Partial
+
+from eosbench.curvature.tracker import Sharpness
+from eosbench.dynamics.training import load_state, save_state, train
+
+
+def quadratic(eigenvalues, x):
+    return 0.5 * jnp.sum(eigenvalues * x * x)
+
+
+def test_gradient_descent_on_a_quadratic_is_the_known_power():
+    eigenvalues = jnp.asarray([1.0, 2.0, 5.0])
+    run = train(Partial(quadratic, eigenvalues), jnp.ones(3), optax.sgd(0.1), 7)
+    np.testing.assert_allclose(run.params, (1 - 0.1 * eigenvalues) ** 7, rtol=1e-14)
+    assert run.loss.shape == (7,)
+    np.testing.assert_allclose(run.loss[0], 4.0)
+
+
+@pytest.mark.parametrize("p", [5, 400])
+def test_sharpness_at_every_step_of_a_quadratic(p):
+    eigenvalues = jnp.linspace(0.0, 1.0, p).at[-1].set(3.0)
+    run = train(Partial(quadratic, eigenvalues), jnp.ones(p), optax.adam(0.1), 6, {"sharpness": Sharpness(k=2)})
+    track = run.probes["sharpness"]
+    assert track.values.shape == (6, 2)
+    np.testing.assert_allclose(track.values[:, 0], 3.0, rtol=1e-3)
+    assert track.converged.all()
+
+
+def test_probes_are_measured_where_the_loss_is():
+    probes = {"x": lambda x: x, "third": Sharpness(every=3)}
+    run = train(Partial(quadratic, jnp.ones(4)), jnp.ones(4), optax.sgd(0.5), 7, probes)
+    np.testing.assert_allclose(run.probes["x"][:, 0], 0.5 ** np.arange(7))
+    assert run.probes["third"].values.shape == (3, 1)
+
+
+def test_a_diverging_run_completes():
+    run = train(Partial(quadratic, jnp.ones(100)), jnp.ones(100), optax.sgd(1e30), 20, {"sharpness": Sharpness()})
+    assert not np.isfinite(run.loss[-1])
+    assert not run.probes["sharpness"].converged[-1]
+
+
+class _Counted:
+    """A loss that counts how often it is traced."""
+
+    def __init__(self):
+        self.traces = 0
+
+    def __call__(self, x):
+        self.traces += 1
+        return jnp.sum(x**4)
+
+
+def test_another_start_or_step_size_does_not_compile_again():
+    loss = _Counted()
+    for i, eta in enumerate((0.1, 0.2, 0.3)):
+        run = train(loss, jnp.full(5, 0.5 + i), Partial(optax.sgd, eta), 100, {"sharpness": Sharpness()})
+        first = loss.traces if i == 0 else first
+    assert loss.traces == first
+    assert run.params.dtype == jnp.float64
+
+
+def test_a_recipe_in_single_precision_stays_there():
+    run = train(Partial(quadratic, jnp.ones(3, jnp.float32)), jnp.ones(3, jnp.float32), Partial(optax.adam, 0.1), 3)
+    assert run.params.dtype == jnp.float32
+
+
+def test_a_bad_argument_is_named():
+    with pytest.raises(ValueError, match="steps is 0"):
+        train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 0)
+    with pytest.raises(TypeError, match="probes\\['x'\\] is a int"):
+        train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, {"x": 3})
+    with pytest.raises(ValueError, match="k of a Sharpness probe is 4"):
+        train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, {"x": Sharpness(k=4)})
+
+
+PROBES = {"sharpness": Sharpness(), "third": Sharpness(k=2, every=3)}
+
+
+def assert_same_bits(a, b):
+    jax.tree.map(np.testing.assert_array_equal, a, b)
+
+
+def test_a_run_resumed_from_a_file_is_the_uninterrupted_run(tmp_path):
+    loss, x = Partial(quartic, jnp.linspace(0.1, 3.0, 300)), jnp.linspace(-1.0, 1.0, 300)
+    recipe = Partial(optax.adam, 0.01)
+    whole = train(loss, x, recipe, 40, PROBES)
+    first = train(loss, x, recipe, 17, PROBES)
+    save_state(tmp_path / "state.eqx", first.state)
+    state = load_state(tmp_path / "state.eqx", loss, x, recipe, PROBES)
+    second = train(loss, state, recipe, 23, PROBES)
+    assert_same_bits(second.params, whole.params)
+    joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first.probes, second.probes)
+    assert_same_bits(joined, whole.probes)
+    with pytest.raises(RuntimeError):
+        load_state(tmp_path / "state.eqx", loss, x, Partial(optax.sgd, 0.01), PROBES)
+
+
+def test_a_run_in_chunks_is_the_run_in_one():
+    loss, x = Partial(quartic, jnp.linspace(0.1, 3.0, 300)), jnp.linspace(-1.0, 1.0, 300)
+    whole = train(loss, x, optax.sgd(0.1), 25, PROBES)
+    seen = []
+    parts = train(loss, x, optax.sgd(0.1), 25, PROBES, chunk=10, on_chunk=lambda run: seen.append(len(run.loss)))
+    assert seen == [10, 10, 5]
+    assert isinstance(parts.loss, np.ndarray)
+    assert_same_bits((parts.loss, parts.params, parts.probes), (whole.loss, whole.params, whole.probes))
+
+
+def quartic(eigenvalues, x):
+    return quadratic(eigenvalues, x) + jnp.sum(x**4) / 4 + jnp.sum(x) ** 2 / 100
