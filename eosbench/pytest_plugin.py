@@ -40,6 +40,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="directory of the claim-status report (default: claims-report); a subset of the claims reports into "
         "DIR/partial",
     )
+    group.addoption(
+        "--claims-dtype",
+        choices=("float64", "float32"),
+        default="float64",
+        help="precision of JAX while claims run (default: float64)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -72,12 +78,12 @@ def evidence(request: pytest.FixtureRequest) -> "Evidence":
 # --- collection ------------------------------------------------------------------------------------------------------
 
 
-def pytest_pycollect_makemodule(module_path: Path) -> None:
+def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
     """Decide the precision before a module that states claims is imported."""
     if catalogue.states_claims(module_path):
         import jax
 
-        jax.config.update("jax_enable_x64", True)
+        jax.config.update("jax_enable_x64", parent.config.getoption("--claims-dtype") == "float64")
         jax.config.update("jax_default_matmul_precision", "highest")
 
 

@@ -297,6 +297,12 @@ def test_nothing_came_along():
     pytester.runpytest_subprocess("test_claims.py", *SERIAL).assert_outcomes(passed=3)
 
 
+def test_single_precision_on_request(project):
+    p = project(a=claim("one", body="import jax.numpy as jnp; assert jnp.ones(1).dtype == 'float32'"))
+    p.runpytest_subprocess("claims", "--claims-dtype", "float32", *SERIAL).assert_outcomes(passed=3)
+    assert results(p)["environment"]["x64"] is False
+
+
 def test_a_plain_project_keeps_xdists_own_scheduling(pytester):
     pytester.makepyfile("def test_a(): pass\ndef test_b(): pass")
     pytester.runpytest(*PARALLEL).assert_outcomes(passed=2)

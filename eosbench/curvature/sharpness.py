@@ -53,7 +53,7 @@ def sharpness(
     if isinstance(max_hvps, int) and max_hvps < 1:
         raise ValueError(f"max_hvps is {max_hvps}: it must be at least 1.")
     key = jax.random.key(0) if key is None else key
-    spectrum = _solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
+    spectrum = solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
     if throw and not isinstance(spectrum.converged, jax.core.Tracer) and not spectrum.converged:
         reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
         raise NotConvergedError(
@@ -63,7 +63,7 @@ def sharpness(
 
 
 @eqx.filter_jit
-def _solve(
+def solve(
     loss: Loss,
     params: PyTree[Array],
     k: int,
@@ -71,6 +71,7 @@ def _solve(
     max_hvps: Int[Array, ""],
     key: PRNGKeyArray,
 ) -> Spectrum:
+    """The compiled part of `sharpness`, which may be called inside another compiled function; it never raises."""
     point = linearize(loss, params)
     p, dtype = point.gradient.size, point.gradient.dtype
     rtol = rtol.astype(dtype)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import equinox as eqx
 import jax
@@ -29,7 +29,7 @@ class Probe(Protocol):
     def measure(self, point: Linearization, state: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]: ...
 
 
-Optimizer = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
+Optimizer: TypeAlias = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
 
 
 class TrainState(eqx.Module):

@@ -1,0 +1,73 @@
+"""Derivatives of a loss beyond the second, along directions."""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.experimental.jet import jet
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from eosbench.curvature.operator import Loss, check_loss, check_params
+
+
+class SelfStabilization(NamedTuple):
+    """The two constants of self-stabilization (Damian, Nichani, Lee, ICLR 2023, section 4).
+
+    Attributes:
+        alpha: -grad L . grad S, how fast gradient flow sharpens, in units of sharpness per time; scalar.
+        beta: |P grad S|^2 with P the projection orthogonal to the top eigenvector, the strength of the restoring force; scalar.
+        sharpness_gradient: grad S, flat, shape (p,).
+    """
+
+    alpha: Float[Array, ""]
+    beta: Float[Array, ""]
+    sharpness_gradient: Float[Array, " p"]
+
+
+@eqx.filter_jit
+def directional_derivatives(
+    loss: Loss, params: PyTree[Array], direction: Float[Array, " p"], order: int = 4
+) -> Float[Array, "order+1"]:
+    """Value and derivatives of t -> loss(params + t direction) at 0 up to `order`, by Taylor-mode differentiation.
+
+    Raises:
+        ValueError: `order` is below 1.
+    """
+    check_params(params)
+    check_loss(loss, params)
+    if order < 1:
+        raise ValueError(f"order is {order}: it must be at least 1.")
+    x, unravel = ravel_pytree(params)
+    still = jnp.zeros_like(x)
+    series = [direction.astype(x.dtype)] + [still] * (order - 1)
+    value, derivatives = jet(lambda x: loss(unravel(x)), (x,), (series,))
+    return jnp.stack([value, *derivatives])
+
+
+@eqx.filter_jit
+def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> Float[Array, " p"]:
+    """The gradient of an eigenvalue of the Hessian with unit eigenvector `vector`, flat.
+
+    It is the third derivative of the loss contracted twice with the vector, for the eigenvector's own motion does not count
+    in first order. The eigenvalue must be simple: that of a multiple one has no gradient.
+    """
+    check_params(params)
+    check_loss(loss, params)
+    x, unravel = ravel_pytree(params)
+
+    def curvature(x: Float[Array, " p"]) -> Float[Array, ""]:
+        slope = lambda x: jax.jvp(lambda x: loss(unravel(x)), (x,), (vector,))[1]  # noqa: E731
+        return jax.jvp(slope, (x,), (vector,))[1]
+
+    return jax.grad(curvature)(x)
+
+
+@eqx.filter_jit
+def self_stabilization(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> SelfStabilization:
+    """The constants alpha and beta at a point with unit top eigenvector `vector`."""
+    gradient = ravel_pytree(jax.grad(loss)(params))[0]
+    of_sharpness = sharpness_gradient(loss, params, vector)
+    across = of_sharpness - (of_sharpness @ vector) * vector
+    return SelfStabilization(-gradient @ of_sharpness, across @ across, of_sharpness)

@@ -1,0 +1,98 @@
+"""Stability of steps and of period-two orbits of gradient descent."""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.sparse.linalg
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from eosbench.curvature.operator import Loss, check_params
+from eosbench.curvature.sharpness import solve
+
+DENSE = 256
+
+
+@eqx.filter_jit
+def stableness(
+    loss: Loss,
+    params: PyTree[Array],
+    eta: float | Float[Array, ""],
+    *,
+    points: int = 17,
+    zooms: int = 6,
+    rtol: float = 1e-3,
+    key: PRNGKeyArray | None = None,
+) -> Float[Array, ""]:
+    """S_L(x, eta) = eta times the largest sharpness on the segment from x to x - eta grad L(x); a step is stable up to 2.
+
+    The segment is sampled at `points`, and around the sharpest of them again, `zooms` times, each ten times finer: near a
+    minimum of the square root of a loss, the sharpness has a peak so narrow that an even grid misses it by orders of
+    magnitude (Arora, Li, Panigrahi, ICML 2022, definition 1.1). A lower bound of the supremum, by a local search.
+
+    Args:
+        loss, params: as for `sharpness`.
+        eta: step size.
+        points, zooms: of the search.
+        rtol: of each sharpness.
+        key: for the random starts.
+    """
+    x, unravel = ravel_pytree(params)
+    gradient = ravel_pytree(jax.grad(loss)(params))[0]
+    key = jax.random.key(0) if key is None else key
+
+    def sharpness_at(s: Float[Array, ""]) -> Float[Array, ""]:
+        return solve(loss, unravel(x - s * eta * gradient), 1, jnp.asarray(rtol), jnp.asarray(2000), key).values[0]
+
+    def zoom(carry: tuple, _: None) -> tuple[tuple, None]:
+        low, high, best = carry
+        at = jnp.linspace(low, high, points)
+        values = jax.lax.map(sharpness_at, at)
+        peak = at[jnp.argmax(values)]
+        half = (high - low) / 20
+        return (jnp.maximum(peak - half, 0), jnp.minimum(peak + half, 1), jnp.maximum(best, values.max())), None
+
+    edge = jnp.zeros((), x.dtype), jnp.ones((), x.dtype), jnp.asarray(-jnp.inf, x.dtype)
+    (_, _, best), _ = jax.lax.scan(zoom, edge, None, length=zooms + 1)
+    return eta * best
+
+
+def floquet_multipliers(
+    step: Callable[[PyTree[Array]], PyTree[Array]], point: PyTree[Array], period: int = 2, k: int = 6
+) -> np.ndarray:
+    """The k multipliers largest in modulus of a periodic orbit of a step map; the orbit is stable if all are below 1.
+
+    They are the eigenvalues of the derivative of `period` steps at a point of the orbit, for gradient descent
+    (I - eta H(x_2)) (I - eta H(x_1)), which is not symmetric.
+
+    Args:
+        step: the map, such as one step of gradient descent; pytree to pytree of the same shape.
+        point: on the orbit.
+        period: of the orbit.
+        k: how many; up to 256 parameters the matrix is formed, beyond that ARPACK iterates.
+
+    Returns:
+        Complex multipliers by descending modulus, shape (min(k, p),).
+    """
+    check_params(point)
+    x, unravel = ravel_pytree(point)
+
+    def orbit(x: Float[Array, " p"]) -> Float[Array, " p"]:
+        point = unravel(x)
+        for _ in range(period):
+            point = step(point)
+        return ravel_pytree(point)[0]
+
+    if x.size <= DENSE:
+        multipliers = np.linalg.eigvals(np.asarray(jax.jit(jax.jacfwd(orbit))(x), np.float64))
+    else:
+        push = jax.jit(lambda v: jax.jvp(orbit, (x,), (v,))[1])
+        operator = scipy.sparse.linalg.LinearOperator(
+            (x.size, x.size), matvec=lambda v: np.asarray(push(jnp.asarray(v.ravel(), x.dtype))), dtype=x.dtype
+        )
+        start = np.random.default_rng(0).standard_normal(x.size).astype(x.dtype)
+        multipliers = scipy.sparse.linalg.eigs(operator, k=k, which="LM", v0=start, return_eigenvectors=False)
+    return multipliers[np.argsort(-np.abs(multipliers))][:k].astype(complex)
