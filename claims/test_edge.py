@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from eosbench import Claim, Document, Sharpness, Source, train
+from eosbench import Claim, Document, Sharpness, Source, sharpness, train
 from eosbench.problems import cross_entropy, digits, half_squared_error, mlp
 
 review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
@@ -22,6 +22,7 @@ review = Document("shapira-review", title="Edge of Stability Training Dynamics (
 STEPS = 800
 SETTLED = 50  # steps after the crossing that belong to neither phase
 BLOCK = 100  # steps: a long timescale
+RTOL = 1e-3  # of the sharpness
 NETWORKS = {
     "tanh": dict(activation=jnp.tanh),
     "relu": dict(activation=jax.nn.relu, gain=0.65),
@@ -31,11 +32,12 @@ LOSSES = {"squared error": half_squared_error, "cross-entropy": cross_entropy}
 
 
 class Trajectory(NamedTuple):
-    """Loss and sharpness at every step, the sharpness and its error in units of 2/eta."""
+    """Loss and sharpness at every step; sharpness and errors are in units of 2/eta."""
 
     loss: np.ndarray
     sharpness: np.ndarray
     error: np.ndarray
+    start: float  # the sharpness before the first step, from a solve of its own
 
     @property
     def crossing(self) -> int:
@@ -54,11 +56,12 @@ def trained(seed: int, threshold: float, network: str, loss: str) -> Trajectory:
     """A run with step size 2/threshold, that is with `threshold` as the critical sharpness."""
     data = digits(500, label_noise=0.2, seed=seed)
     objective, start = mlp(data, jax.random.key(seed), per_sample=LOSSES[loss], **NETWORKS[network])
-    probes = {"sharpness": Sharpness(k=1)}
+    probes = {"sharpness": Sharpness(k=1, rtol=RTOL)}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), STEPS, probes)
     track = run.probes["sharpness"]
     values, errors = (np.asarray(array, float)[:, 0] / threshold for array in (track.values, track.errors))
-    return Trajectory(np.asarray(run.loss, float), values, np.where(track.converged, errors, np.inf))
+    cold = float(sharpness(objective, start, rtol=RTOL).values[0]) / threshold
+    return Trajectory(np.asarray(run.loss, float), values, np.where(track.converged, errors, np.inf), cold)
 
 
 def draw(evidence, run: Trajectory) -> None:
@@ -90,6 +93,7 @@ def test_sharpness_rises_to_the_threshold(evidence, replicate, threshold=5.0, ne
     run = trained(evidence.seed(replicate), threshold, network, "squared error")
     before = slice(None, run.crossing)
     evidence.requires("the sharpness starts below 0.85 of 2/eta", run.sharpness[0] <= 0.85)
+    evidence.close("tracked sharpness at the start", run.sharpness[0], run.start, 2 * RTOL * run.start)
     top = np.nanargmax(run.sharpness)
     evidence.at_least("largest sharpness / (2/eta)", run.sharpness[top], 1.0, uncertainty=run.error[top])
     rising = np.diff(run.sharpness[before][10:]) > 0

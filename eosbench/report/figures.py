@@ -24,7 +24,8 @@ HUES = 6
 
 _PER_PANEL = 12
 _PANELS = 4
-_POINTS = 600
+_FEWEST = 100  # points per curve
+_DOT = 3.2  # diameter of a point
 _SIZE = (5.4, 2.8)  # inches at 72 dots
 _INK = "#0a0b0c"  # stands for the page's text colour, replaced after drawing
 _MUTED = "#1a1b1c"
@@ -83,97 +84,126 @@ class Panel:
 
 
 class _Curve(NamedTuple):
+    """A recorded curve and the case it belongs to, "" if several cases recorded the very same one."""
+
     case: str
     series: dict[str, Any]
 
+    @property
+    def reference(self) -> bool:
+        return self.series["style"] == "reference"
 
-def panels(claim_id: str, cases: Sequence[Case]) -> list[Panel]:
-    """One panel for each pair of axis labels that the cases recorded curves for, in the order recorded."""
+
+def panels(claim_id: str, cases: Sequence[Case], points: int) -> list[Panel]:
+    """One panel for each pair of axis labels that the cases recorded curves for, in the order recorded.
+
+    The curves of a panel share its `points`.
+    """
     groups: dict[tuple[str, str, str], list[_Curve]] = {}
     for case in cases:
+        name = "counterexample" if case["role"] == "counterexample" else one_line(case["case"], 80)
         for series in case["series"]:
             x_label, y_label = (one_line(label, 80) for label in series["axes"])
-            groups.setdefault((x_label, y_label, str(series["scale"])), []).append(_Curve(case["case"], series))
+            groups.setdefault((x_label, y_label, str(series["scale"])), []).append(_Curve(name, series))
     drawn = list(groups.items())[:_PANELS]
-    return [_panel(f"{claim_id}-{i}", key, curves) for i, (key, curves) in enumerate(drawn)]
+    return [_panel(f"{claim_id}-{i}", key, _once(curves), points) for i, (key, curves) in enumerate(drawn)]
 
 
-def _panel(salt: str, key: tuple[str, str, str], curves: list[_Curve]) -> Panel:
+def _once(curves: list[_Curve]) -> list[_Curve]:
+    """Curves that several cases recorded alike are kept once, as no case's own."""
+    alike: dict[str, list[_Curve]] = {}
+    for curve in curves:
+        alike.setdefault(repr([curve.series[key] for key in ("label", "style", "x", "y")]), []).append(curve)
+    return [same[0] if len(same) == 1 else _Curve("", same[0].series) for same in alike.values()]
+
+
+def _panel(salt: str, key: tuple[str, str, str], curves: list[_Curve], points: int) -> Panel:
     x_label, y_label, scale = key
     kept = _kept(curves)
     hues = _hues(kept)
-    several = len({curve.case for curve in kept}) > 1
-    legend = dict.fromkeys(
-        Entry(
-            _css(curve, hue),
-            str(curve.series["style"]),
-            one_line(f"{curve.series['label']}, {curve.case}" if several and curve.case else curve.series["label"], 80),
-        )
-        for curve, hue in zip(kept, hues, strict=True)
-    )
-    svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, hues)
-    return Panel(Markup(svg), x_label, y_label, tuple(legend), len(curves) - len(kept))
+    svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, hues, points)
+    return Panel(Markup(svg), x_label, y_label, _legend(kept, hues), len(curves) - len(kept))
 
 
 def _kept(curves: list[_Curve]) -> list[_Curve]:
     """Whole cases, spread evenly over the grid, as many as a panel has room for."""
-    cases = list(dict.fromkeys(curve.case for curve in curves))
+    cases = list(dict.fromkeys(curve.case for curve in curves if curve.case))
     most = max(1, _PER_PANEL * len(cases) // len(curves))
     if len(cases) > most:
         cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, most)]
-    return [curve for curve in curves if curve.case in cases][:_PER_PANEL]
+    return [curve for curve in curves if not curve.case or curve.case in cases][:_PER_PANEL]
 
 
 def _hues(curves: list[_Curve]) -> list[int]:
     """A colour for each case if there are several, else one for each curve that is no reference."""
-    if len({curve.case for curve in curves}) > 1:
-        order = list(dict.fromkeys(curve.case for curve in curves))
-        return [order.index(curve.case) % HUES for curve in curves]
-    plain = [curve.series["label"] for curve in curves if curve.series["style"] != "reference"]
-    order = list(dict.fromkeys(plain))
-    return [order.index(curve.series["label"]) % HUES if curve.series["label"] in order else 0 for curve in curves]
+    several = len({curve.case for curve in curves if curve.case}) > 1
+    names = [curve.case if several and curve.case else f"curve {curve.series['label']}" for curve in curves]
+    coloured = [name for name, curve in zip(names, curves, strict=True) if not curve.reference]
+    order = list(dict.fromkeys(coloured))
+    return [order.index(name) % HUES if name in order else 0 for name in names]
 
 
-def _css(curve: _Curve, hue: int) -> str:
-    return "s-ref" if curve.series["style"] == "reference" else f"s{hue}"
+def _legend(curves: list[_Curve], hues: list[int]) -> tuple[Entry, ...]:
+    """An entry for each colour and style; curves of one case that share them share it."""
+    several = len({curve.case for curve in curves if curve.case}) > 1
+    labels: dict[tuple[str, str, str], dict[str, None]] = {}
+    for curve, hue in zip(curves, hues, strict=True):
+        own = "" if curve.reference or not several else curve.case
+        css = "s-ref" if curve.reference else f"s{hue}"
+        labels.setdefault((css, str(curve.series["style"]), own), {})[one_line(curve.series["label"], 80)] = None
+    return tuple(
+        Entry(css, style, clip(f"{own}: {', '.join(names)}" if own else ", ".join(names), 120))
+        for (css, style, own), names in labels.items()
+    )
 
 
-def _svg(salt: str, title: str, scale: str, curves: list[_Curve], hues: list[int]) -> str:
+def _svg(salt: str, title: str, scale: str, curves: list[_Curve], hues: list[int], points: int) -> str:
     buffer = io.StringIO()
     with warnings.catch_warnings(), mpl.rc_context({**_STYLE, "svg.hashsalt": salt}):
         warnings.simplefilter("ignore")  # glyphs missing from Matplotlib's own font are there in the reader's
         figure = Figure(figsize=_SIZE, dpi=72, layout="constrained")
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
+        most = max(_FEWEST, points // len(curves))
         for curve, hue in zip(curves, hues, strict=True):
-            _draw(axes, curve.series, hue)
+            _draw(axes, curve.series, hue, most)
         _scale(axes, scale)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue(), salt, title)
 
 
-def _draw(axes: Axes, series: dict[str, Any], hue: int) -> None:
-    x = np.array([number(value) for value in series["x"][:_POINTS]])
-    y = np.array([number(value) for value in series["y"][:_POINTS]])
-    n = min(x.size, y.size)
-    x, y = x[:n], y[:n]
+def _draw(axes: Axes, series: dict[str, Any], hue: int, most: int) -> None:
+    n = min(len(series["x"]), len(series["y"]))
+    x, y, spread = (np.array([number(value) for value in (series[key] or [])[:n]]) for key in ("x", "y", "spread"))
+    kept = _thinned(y, most)
     # Beyond this Matplotlib's own arithmetic overflows.
-    y[~(np.abs(y) < 1e300)] = np.nan
-    x[~(np.abs(x) < 1e300)] = np.nan
+    x, y = (np.where(np.abs(values[kept]) < 1e300, values[kept], np.nan) for values in (x, y))
+    if spread.size:
+        spread = spread[kept]
     colour = _STAND_INS[hue]
     match series["style"]:
         case "points":
-            axes.plot(x, y, "o", color=colour, markersize=3.2, markeredgewidth=0)
+            axes.plot(x, y, "o", color=colour, markersize=_DOT, markeredgewidth=0)
         case "reference":
             axes.plot(x, y, "--", color=_REFERENCE, linewidth=1.1, dashes=(4, 2.5), zorder=3)
         case _:
             axes.plot(x, y, "-", color=colour, linewidth=1.5)
-    if series.get("spread"):
-        spread = np.array([number(value) for value in series["spread"][:n]])
+    if spread.size:
         if series["style"] == "points":
             axes.errorbar(x, y, spread, fmt="none", ecolor=colour, elinewidth=1)
         else:
             axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.2, linewidth=0)
+
+
+def _thinned(y: np.ndarray, most: int) -> np.ndarray:
+    """Indices of at most `most` points: the smallest and the largest of every stretch, so that no spike is hidden."""
+    if y.size <= most:
+        return np.arange(y.size)
+    kept = {0, y.size - 1}
+    for stretch in np.array_split(np.arange(y.size), most // 2 - 1):
+        values = np.nan_to_num(y[stretch])
+        kept |= {int(stretch[np.argmin(values)]), int(stretch[np.argmax(values)])}
+    return np.array(sorted(kept))
 
 
 def _scale(axes: Axes, scale: str) -> None:
@@ -210,8 +240,9 @@ def _for_page(svg: str, salt: str, title: str) -> str:
     svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
     prefix = re.sub(r"[^a-z0-9]+", "-", salt.lower()[:80])
     svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
-    svg = re.sub(r"(?<= d=\")[^\"]*", lambda m: re.sub(r"-?\d+\.\d{3,}", _rounded, m[0]), svg)
-    svg = re.sub(r'(?<=[ "])-?\d+\.\d{3,}(?=")', _rounded, svg)
+    svg = re.sub(r"(?<= d=\")[^\"]*", lambda m: _compact(m[0]), svg)
+    svg = re.sub(r'(?<= [xy]=")[^"]*', lambda m: _rounded(m[0]), svg)
+    svg = re.sub(r"<g([^>]*)>((?:\s*<use [^>]* style=\"fill: (#[0-9a-f]{6})\"/>)+)\s*</g>", _dots, svg)
     svg = re.sub(r" font-family: [^;\"]*;| transform=\"rotate\(-0 [^\"]*\"", "", svg)
     for stand_in, colour in {
         _INK: "currentColor",
@@ -227,5 +258,19 @@ def _for_page(svg: str, salt: str, title: str) -> str:
     return str(opening) + svg[svg.index(">") + 1 :].strip()
 
 
-def _rounded(match: re.Match[str]) -> str:
-    return f"{float(match[0]):.2f}".rstrip("0").rstrip(".")
+def _dots(group: re.Match[str]) -> str:
+    """A group of round markers as one path of strokes without length, a fifth of its size; no place twice."""
+    places = dict.fromkeys(re.findall(r' x="([^"]*)" y="([^"]*)"', group[2]))
+    path = "".join(f"M{x} {y}h0" for x, y in places)
+    style = f"fill: none; stroke: {group[3]}; stroke-width: {_DOT}; stroke-linecap: round"
+    return f'<path{group[1]} d="{path}" style="{style}"/>'
+
+
+def _compact(path: str) -> str:
+    """Path data to a hundredth of a pixel, without needless blanks."""
+    path = re.sub(r"-?\d+\.\d+", lambda m: _rounded(m[0]), path)
+    return re.sub(r"\s*([MLQCz])\s*", r"\1", path)
+
+
+def _rounded(number: str) -> str:
+    return f"{float(number):.2f}".rstrip("0").rstrip(".")

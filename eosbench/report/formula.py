@@ -1,9 +1,11 @@
 """Text with $formulas$ as HTML with MathML, harmless whatever the text."""
 
 import re
+from collections.abc import Iterator
 from functools import lru_cache
 from html import unescape
 from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup, escape
@@ -13,10 +15,15 @@ from eosbench.report.notation import clip
 _LONGEST_TEXT = 4000
 _LONGEST_FORMULA = 1500
 
-_FORMULA = re.compile(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$", re.DOTALL)
+_FORMULA = re.compile(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$([.,;:!?)’”]*)", re.DOTALL)
 
 # latex2mathml reads f''^2 as a double superscript; TeX takes it as the square of f''.
 _PRIMED_POWER = re.compile(r"([A-Za-z]|\\[A-Za-z]+)('+)\^")
+
+# A formula longer than this may be broken before these operators, where no bracket is open; browsers break none.
+_LONG_FORMULA = 25
+_BREAKS = frozenset("=<>≤≥≈∼→∈≠+−⇒")
+_OPENING, _CLOSING = frozenset("([{⟨⌊⌈"), frozenset(")]}⟩⌋⌉")
 
 _ELEMENTS = frozenset(
     "math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd mstyle"
@@ -36,16 +43,19 @@ def typeset(text: str) -> Markup:
     parts, position = [], 0
     for match in _FORMULA.finditer(text):
         parts.append(escape(text[position : match.start()].replace(r"\$", "$")))
-        parts.append(formula(match[1]))
+        pieces = formula(match[1])
+        # No line may begin with the full stop after a formula.
+        parts += pieces[:-1]
+        parts.append(Markup('<span class="unbroken">{}{}</span>').format(pieces[-1], match[2]) if match[2] else pieces[-1])
         position = match.end()
     parts.append(escape(text[position:].replace(r"\$", "$")))
     return Markup("").join(parts)
 
 
 @lru_cache(maxsize=4096)
-def formula(tex: str) -> Markup:
-    """One formula as inline MathML."""
-    source = Markup('<code class="tex">{}</code>').format(tex)
+def formula(tex: str) -> tuple[Markup, ...]:
+    """One formula as inline MathML, a long one in several pieces between which a line may end."""
+    source = (Markup('<code class="tex">{}</code>').format(tex),)
     if len(tex) > _LONGEST_FORMULA:
         return source
     try:
@@ -60,5 +70,29 @@ def formula(tex: str) -> Markup:
         }
         # The converter leaves character references in its tree and text unescaped in its output.
         element.text = unescape(element.text) if element.text else element.text
-    tree.set("alttext", tex)
-    return Markup(ElementTree.tostring(tree, encoding="unicode"))
+    pieces = list(_pieces(tree)) if len("".join(tree.itertext())) > _LONG_FORMULA else [tree]
+    pieces[0].set("alttext", tex)
+    return tuple(Markup(ElementTree.tostring(piece, encoding="unicode")) for piece in pieces)
+
+
+def _pieces(tree: Element) -> Iterator[Element]:
+    """The formula as several, each but the first beginning with one of the operators to break before."""
+    row = tree[0] if len(tree) == 1 and tree[0].tag == "mrow" else tree
+    depth, piece = 0, Element("mrow")
+    for element in row:
+        symbol = element.text or "" if element.tag == "mo" else ""
+        # The bracket that closes may carry an exponent.
+        inner = {e.text for e in element.iter("mo")} if element.tag in ("msup", "msub", "msubsup") else {symbol}
+        if depth == 0 and symbol in _BREAKS and len(piece) > 1:
+            yield _math(piece)
+            piece = Element("mrow")
+            element.set("form", "infix")
+        depth += len(inner & _OPENING) - len(inner & _CLOSING)
+        piece.append(element)
+    yield _math(piece)
+
+
+def _math(row: Element) -> Element:
+    tree = Element("math", display="inline")
+    tree.append(row)
+    return tree

@@ -23,6 +23,9 @@ _ROWS = 60  # comparisons listed per claim; claims.json has them all
 _OPEN = 8  # a table of up to this many comparisons is shown unfolded
 _SCALES = (0.001, 0.01, 0.1, 1.0, 10.0)  # half-widths of a constant's strip, relative to the claimed value
 
+# A page of many claims draws coarser curves, so that it stays a few megabytes: points of each panel, and of the page.
+_FEWEST_POINTS, _MOST_POINTS, _ALL_POINTS = 500, 3600, 120_000
+
 _RELATIONS = {"at_most": "≤", "bounded_by": "≤", "at_least": "≥", "fraction": "≥", "monotone": "≤"}
 
 
@@ -58,6 +61,10 @@ class Comparison:
     span: int
 
     @property
+    def label(self) -> str:
+        return _control(self.case) if "control" in self.case["role"] else self.case["case"] or self.case["check"]
+
+    @property
     def relation(self) -> str:
         return _RELATIONS.get(self.record["kind"], "=") if self.record else ""
 
@@ -71,7 +78,8 @@ class ClaimView:
     strips: list[Strip]
     comparisons: list[Comparison]
     omitted: int
-    controls: list[Comparison]
+    controls: list[tuple[str, bool]]
+    control_comparisons: list[Comparison]
     counterexamples: list[Comparison]
     command: str
 
@@ -110,12 +118,14 @@ def page(results: Results) -> str:
     }
     environment.filters |= filters
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
+    points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
     topics: dict[str, list[ClaimView]] = {}
     for claim in results.claims:
-        topics.setdefault(claim.topic, []).append(_view(claim))
+        topics.setdefault(claim.topic, []).append(_view(claim, points))
     return environment.get_template("report.html.j2").render(
         results=results,
         topics=topics,
+        errata=[view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")],
         sources=_sources(results),
         symbols=SYMBOLS,
         meanings=MEANINGS,
@@ -151,21 +161,34 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _view(claim: ClaimResult) -> ClaimView:
+def _view(claim: ClaimResult, points: int) -> ClaimView:
     rows = _comparisons(claim.of_role("case"))
     omitted = max(0, len(rows) - _ROWS)
     if omitted:
         rows = _tightest(claim.of_role("case"))
     return ClaimView(
         claim,
-        panels=figures.panels(claim.id, claim.of_role("case")),
+        panels=figures.panels(claim.id, claim.of_role("case", "counterexample"), points),
         strips=[_strip(constant, claim) for constant in claim.judgement.constants],
         comparisons=rows,
         omitted=omitted,
-        controls=_comparisons(claim.of_role("control", "positive control")),
+        controls=[
+            (_control(case), fired)
+            for case, (_, fired) in zip(_controls(claim), claim.judgement.controls, strict=True)
+        ],
+        control_comparisons=_comparisons(_controls(claim)),
         counterexamples=_comparisons(claim.of_role("counterexample")),
         command=_command(claim),
     )
+
+
+def _controls(claim: ClaimResult) -> list[Case]:
+    return claim.of_role("control", "positive control")
+
+
+def _control(case: Case) -> str:
+    """What a control changes, in the words of the claim."""
+    return str(case["case"]).removeprefix(f"{case['role']}: ") or str(case["check"])
 
 
 def _compared(case: Case) -> list[dict[str, Any]]:

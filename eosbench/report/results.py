@@ -242,8 +242,9 @@ class Results:
                 )
             )
         if self.environment.get("dirty"):
-            commit = self.environment.get("commit") or "unknown"
-            found.append(Notice("dirty", f"The working tree had uncommitted changes on top of commit {commit}."))
+            commit = self.environment.get("commit")
+            on_top = f" on top of commit {commit}" if commit else ""
+            found.append(Notice("dirty", f"The working tree had uncommitted changes{on_top}."))
         return found
 
     def to_json(self) -> dict[str, Any]:
