@@ -32,11 +32,15 @@ class EvidenceError(ValueError):
 class Document:
     """Something that makes statements: a paper, a talk, a poster, a review.
 
-    `key` is short and unique among the documents of a report; `title` is what a reader sees.
+    `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
+    ("A. Author and B. Author"), `year` and `url` goes into the report's list of sources.
     """
 
     key: str
     title: str
+    authors: str = ""
+    year: int | None = None
+    url: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ class Claim:
             shows the printed one violated.
         experiment: claims that read the same trajectory name it here. They then draw the same seeds and run in the same
             process. By default the claim's id.
+        uses: ids of the claims that this one rests on. Their verdicts are shown beside its own and do not change it.
         out_of_scope: why the statement is listed but not checked.
 
     Raises:
@@ -91,6 +96,7 @@ class Claim:
     expected: Verdict
     corrected: str | None = None
     experiment: str = ""
+    uses: tuple[str, ...] = ()
     out_of_scope: str | None = None
     checks: list[Check] = field(default_factory=list, init=False, repr=False)
 
@@ -109,6 +115,8 @@ class Claim:
             raise self.error("expected='out of scope' and out_of_scope='the reason' go together; give both or neither")
         if self.expected == "corrected" and not self.corrected:
             raise self.error("expected='corrected' needs the true statement; give it as corrected=...")
+        if isinstance(self.uses, str) or not all(isinstance(id, str) and _ID.fullmatch(id) for id in self.uses):
+            raise self.error(f"uses={self.uses!r} names no claims; give a tuple of their ids")
 
     @property
     def topic(self) -> str:

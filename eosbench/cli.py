@@ -4,10 +4,11 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 """
 
 import difflib
-import os
+import importlib
 import shlex
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -79,18 +80,50 @@ def run(
     claims: ClaimsDirectory = Path("claims"),
     workers: Annotated[int, typer.Option("-n", min=0, help="Worker processes; 0 runs all in one.")] = 0,
     report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path("claims-report"),
+    dtype: Annotated[str, typer.Option(help="float64, or float32 to see which claims still resolve.")] = "float64",
 ) -> None:
     """Run claims and report, through the pytest command that it prints.
 
     Example: eosbench run orbit/quartic -n 2
     """
-    command = ["pytest", str(claims), "--claims-report", str(report)]
+    command = ["pytest", str(claims), f"--claims-report={report}", "--claims-progress", "-q"]
     if chosen:
         command += ["-k", " or ".join(_find(name, claims).id for name in chosen)]
     if workers:
         command += ["-n", str(workers)]
+    if dtype != "float64":
+        command += ["--claims-dtype", dtype]
     print("$", shlex.join(command), flush=True)
-    raise typer.Exit(subprocess.run([sys.executable, "-m", *command], env=os.environ).returncode)
+    raise typer.Exit(subprocess.run([sys.executable, "-m", *command]).returncode)
+
+
+@app.command()
+def explain(
+    case: Annotated[str, typer.Argument(metavar="CASE", help="A pytest id, as the report gives it for each case.")],
+) -> None:
+    """Run one case again and tell what it required, measured and predicted.
+
+    Example: eosbench explain "claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+    """
+    from eosbench.report.explain import explained
+    from eosbench.report.results import ResultsError, read
+
+    if "::" not in case:
+        _refuse(
+            f"{case!r} is no case; give a pytest id such as claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+        )
+    with tempfile.TemporaryDirectory() as directory:
+        command = [sys.executable, "-m", "pytest", case, f"--claims-report={directory}", "-q", "-p", "no:cacheprovider"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        found = sorted(Path(directory).rglob("evidence.jsonl"))
+        try:
+            results = read(found[0]) if found else None
+        except ResultsError as problem:
+            _refuse(str(problem))
+    if results is None:
+        _refuse(f"pytest ran no case {case!r}; see `pytest --collect-only -q` for the ids\n{done.stdout.strip()}")
+    print(explained(results))
+    raise typer.Exit(done.returncode)
 
 
 @app.command()
@@ -110,6 +143,119 @@ def report(
         _refuse(str(problem))
     print(summary(results))
     raise typer.Exit(1 if results.drifted else 0)
+
+
+@app.command()
+def compare(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="A claims.json, or the directory of a report.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
+) -> None:
+    """Tell verdicts that changed, constants that moved and claims that take longer. Status 1 if a verdict got worse.
+
+    Example: eosbench compare claims-report-0.1 claims-report
+    """
+    from eosbench.report.compare import compare as differences
+    from eosbench.report.compare import load
+    from eosbench.report.results import ResultsError
+
+    try:
+        changes = differences(load(old), load(new))
+    except ResultsError as problem:
+        _refuse(str(problem))
+    for change in changes:
+        print(f"{'WORSE  ' if change.worse else ''}{change.claim} {change.sentence}")
+    if not changes:
+        print("Nothing changed.")
+    raise typer.Exit(1 if any(change.worse for change in changes) else 0)
+
+
+@app.command()
+def history(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Reports of several versions.")]) -> None:
+    """Show the verdicts over versions, from every claims.json below a directory.
+
+    Example: eosbench history reports/
+    """
+    from tabulate import tabulate
+
+    from eosbench.report.compare import history as verdicts
+    from eosbench.report.results import ResultsError
+
+    try:
+        versions, rows = verdicts(directory)
+    except ResultsError as problem:
+        _refuse(str(problem))
+    print(tabulate(rows, headers=["claim", *versions]))
+
+
+@app.command()
+def new(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of the new claim, topic/name.")],
+    claims: ClaimsDirectory = Path("claims"),
+) -> None:
+    """Write a claim file that runs, to start from.
+
+    Example: eosbench new descent/momentum
+    """
+    from eosbench.scaffold import claim_file
+
+    try:
+        text = claim_file(claim)
+    except ClaimError as problem:
+        _refuse(str(problem))
+    path = claims / f"test_{claim.replace('/', '_').replace('-', '_')}.py"
+    if path.exists():
+        _refuse(f"{path} exists; choose another id, or edit that file")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    print(f"{path} is written. It runs as it is: pytest {path}")
+
+
+@app.command()
+def doctor() -> None:
+    """Tell versions, device, precision, cores, caches and data sets, and what is missing.
+
+    Example: eosbench doctor
+    """
+    from tabulate import tabulate
+
+    from eosbench.doctor import findings
+
+    print(tabulate(list(findings()), tablefmt="plain"))
+
+
+@app.command()
+def sharpness(
+    loss: Annotated[str, typer.Argument(metavar="MODULE:LOSS", help="A function of a pytree, in your own module.")],
+    params: Annotated[str, typer.Option(help="The pytree in the same module, or a function that makes it.")] = "params",
+    k: Annotated[int, typer.Option("-k", min=1, help="How many eigenvalues, from the top.")] = 1,
+    rtol: Annotated[float, typer.Option(help="Tolerance relative to each value.")] = 1e-3,
+) -> None:
+    """Measure the largest Hessian eigenvalues of a loss of your own.
+
+    Example: eosbench sharpness mymodel:loss --params initial -k 4
+    """
+    from eosbench.curvature import NotConvergedError
+    from eosbench.curvature import sharpness as measure
+
+    sys.path.insert(0, str(Path.cwd()))
+    module_name, _, name = loss.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ImportError as problem:
+        _refuse(
+            f"{module_name} cannot be imported ({problem}); give MODULE:LOSS of a module in this directory or installed"
+        )
+    for wanted in (name, params):
+        if not hasattr(module, wanted):
+            _refuse(f"{module_name} has no {wanted!r}; give MODULE:LOSS and --params NAME")
+    point = getattr(module, params)
+    try:
+        spectrum = measure(getattr(module, name), point() if callable(point) else point, k=k, rtol=rtol)
+    except (TypeError, ValueError, NotConvergedError) as problem:
+        _refuse(str(problem))
+    for value, error in zip(spectrum.values, spectrum.errors, strict=True):
+        print(f"{float(value):.8g} ± {float(error):.2g}")
+    print(f"{int(spectrum.hvps)} Hessian-vector products", file=sys.stderr)
 
 
 def _read(directory: Path) -> list[Claim]:

@@ -41,11 +41,16 @@ class Evidence:
         self._case = case
         self.records: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
+        self.products = 0
 
     def seed(self, replicate: int = 0) -> int:
         """A seed that depends on nothing but the experiment, the case and the replicate."""
         text = f"{self._claim.experiment}|{self._case.label}|{replicate}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+    def spent(self, products: ArrayLike) -> None:
+        """Hessian-vector products that this case took; an array is summed. The report adds them up as its cost."""
+        self.products += int(np.sum(_numbers("spent", "products", products)))
 
     def requires(self, name: str, met: Any) -> None:
         """A hypothesis of the statement. Where it is not met the case is vacuous."""

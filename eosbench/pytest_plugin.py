@@ -19,6 +19,7 @@ import pytest
 
 from eosbench import catalogue, verdict
 from eosbench.claim import Case, Check, Claim, ClaimError, EvidenceError, check_of
+from eosbench.progress import Progress
 from eosbench.recorder import Plan, Recorder
 
 if TYPE_CHECKING:
@@ -39,6 +40,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=None,
         help="directory of the claim-status report (default: claims-report); a subset of the claims reports into "
         "DIR/partial",
+    )
+    group.addoption(
+        "--claims-progress",
+        action="store_true",
+        help="a line for each claim as it is taken up and decided, in place of a letter for each case",
     )
     group.addoption(
         "--claims-dtype",
@@ -171,6 +177,7 @@ def pytest_runtest_makereport(
     outcome = {
         **_outcome(item, call),
         "seconds": call.duration,
+        "products": recorded.products if recorded else 0,
         "records": recorded.records if recorded else [],
         "series": recorded.curves if recorded else [],
     }
@@ -220,6 +227,7 @@ class Session:
         self.plan = plan
         self.plan_file: Path | None = None
         self.recorder: Recorder | None = None
+        self._progress: Progress | None = None
         self._config = config
         self._directory = directory
         self._collect_errors: list[dict[str, Any]] = []
@@ -244,8 +252,13 @@ class Session:
             if any(line["type"] == "claim" for line in lines):
                 _require_writable(self._directory)
                 self.recorder = Recorder(self._config, self._directory, lines + self._collect_errors)
-        if self.recorder is not None:
+                if self._config.getoption("--claims-progress"):
+                    terminal: Any = self._config.pluginmanager.getplugin("terminalreporter")
+                    self._progress = Progress(lines, terminal.write_line)
+        if self.recorder is not None and self.recorder.plans(nodeid):
             self.recorder.started(nodeid)
+            if self._progress is not None:
+                self._progress.started(nodeid)
 
     def _planned(self) -> list[dict[str, Any]]:
         if self.plan_file is not None and self.plan_file.exists():
@@ -257,7 +270,15 @@ class Session:
         self._failures += report.failed
         if self.recorder is not None:
             outcome: Any = dict(report.user_properties).get(_PROPERTY)
-            self.recorder.finished(report, outcome)
+            line = self.recorder.finished(report, outcome)
+            if line is not None and self._progress is not None:
+                self._progress.finished(line)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
+        if self._progress is None or self.recorder is None or not self.recorder.plans(report.nodeid):
+            return None
+        return (report.outcome if report.when == "call" or report.failed else ""), "", ""
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         self._interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)

@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -86,16 +87,17 @@ def _numerics() -> dict[str, Any]:
 
 
 def _claim_line(claim: Claim, file: str) -> dict[str, Any]:
-    document = claim.source.document
+    document = asdict(claim.source.document)
     return {
         "type": "claim",
         "id": claim.id,
         "topic": claim.topic,
-        "source": {"document": document.key, "title": document.title, "place": claim.source.place},
+        "source": {"document": document.pop("key"), **document, "place": claim.source.place},
         "printed": claim.printed,
         "corrected": claim.corrected,
         "expected": claim.expected,
         "experiment": claim.experiment,
+        "uses": list(claim.uses),
         "out_of_scope": claim.out_of_scope,
         "file": file,
     }
@@ -129,31 +131,38 @@ class Recorder:
         for line in lines + unplanned:
             self._write(line)
 
+    def plans(self, nodeid: str) -> bool:
+        """Whether an item is a case of a claim."""
+        return nodeid in self._cases
+
     def started(self, nodeid: str) -> None:
         """A case starts: if nothing more is heard of it, this is the one that died."""
-        if nodeid in self._cases:
+        if self.plans(nodeid):
             self._write({"type": "started", "nodeid": nodeid})
 
-    def finished(self, report: pytest.TestReport, outcome: dict[str, Any] | None) -> None:
-        """A phase of an item ended. The last line of a case counts."""
-        if report.nodeid not in self._cases:
-            return
+    def finished(self, report: pytest.TestReport, outcome: dict[str, Any] | None) -> dict[str, Any] | None:
+        """A phase of an item ended. Returns the line written, if any; the last line of a case counts."""
+        if not self.plans(report.nodeid):
+            return None
         if outcome is not None and report.when == "call":
-            self._case(report, **outcome)
-        elif report.when == "???":  # pytest-xdist says so of the item at which a worker died
-            self._case(report, status="crashed", message=f"the worker died while running it ({report.longreprtext})")
-        elif report.failed:
-            self._case(report, status="error", message=f"{report.when} failed: {_last_line(report.longreprtext)}")
-        elif report.skipped and report.when == "setup":
+            return self._case(report, **outcome)
+        if report.when == "???":  # pytest-xdist says so of the item at which a worker died
+            return self._case(report, status="crashed", message=f"the worker died ({report.longreprtext})")
+        if report.failed:
+            failure = f"{report.when} failed: {_last_line(report.longreprtext)}"
+            return self._case(report, status="error", message=failure)
+        if report.skipped and report.when == "setup":
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            self._case(report, status="skipped", message=reason.removeprefix("Skipped: "))
+            return self._case(report, status="skipped", message=reason.removeprefix("Skipped: "))
+        return None
 
-    def _case(self, report: pytest.TestReport, *, status: str, message: str, **outcome: Any) -> None:
-        rest = {"reading": None, "seconds": report.duration, "records": [], "series": []} | outcome
+    def _case(self, report: pytest.TestReport, *, status: str, message: str, **outcome: Any) -> dict[str, Any]:
+        rest = {"reading": None, "seconds": report.duration, "products": 0, "records": [], "series": []} | outcome
         worker = getattr(report, "worker_id", None)
-        self._write(
-            {"type": "case", "nodeid": report.nodeid, "status": status, "message": message, "worker": worker, **rest}
-        )
+        told = {"nodeid": report.nodeid, "status": status, "message": message, "worker": worker}
+        line = {"type": "case", **told, **rest}
+        self._write(line)
+        return line
 
     def end(self, outcome: str) -> None:
         """The run ended: `finished`, `stopped early` by -x or its like, or `interrupted`."""

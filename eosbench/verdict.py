@@ -243,9 +243,10 @@ def _counts(cases: Iterable[Mapping[str, Any]]) -> dict[str, int]:
 
 
 def _worst(cases: Iterable[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The comparison that came nearest to failing: the one with the least of its allowance left."""
+    """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left."""
     pairs = _comparisons(cases)
     if not pairs:
         return None
-    case, record = min(pairs, key=lambda pair: _number(pair[1]["slack"]))
+    order = ("violated", "indeterminate", "satisfied")
+    case, record = min(pairs, key=lambda pair: (order.index(pair[1]["reading"]), _number(pair[1]["slack"])))
     return {"case": _name(case), **{key: record[key] for key in ("name", "slack", "margin", "uncertainty")}}

@@ -54,6 +54,8 @@ def test_labels_tell_nearby_floats_apart():
         ({"expected": "corrected"}, "needs the true statement"),
         ({"expected": "out of scope"}, "give both or neither"),
         ({"out_of_scope": "no GPU"}, "give both or neither"),
+        ({"uses": "toy/other"}, "names no claims"),
+        ({"uses": ("other",)}, "names no claims"),
     ],
 )
 def test_arguments_are_checked(changes, words):

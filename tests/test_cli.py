@@ -77,7 +77,7 @@ def test_an_empty_directory_states_no_claims(claims):
 def test_run_prints_its_pytest_command_and_passes_on_its_status(claims, capfd):
     done = call("run", "toy/one", "--report", "elsewhere")
     printed = capfd.readouterr().out + done.stdout
-    assert "$ pytest claims --claims-report elsewhere -k toy/one" in printed
+    assert "$ pytest claims --claims-report=elsewhere --claims-progress -q -k toy/one" in printed
     assert done.exit_code == 0
     found = json.loads((claims / "elsewhere" / "claims.json").read_text())
     assert {entry["id"]: entry["verdict"] for entry in found["claims"]} == {
@@ -99,6 +99,122 @@ def test_report_writes_again_and_says_drift_in_its_status(claims):
     assert call("report", str(evidence)).exit_code == 1
 
 
+def test_run_tells_each_claim_as_it_is_taken_up_and_decided(claims, capfd):
+    call("run")
+    lines = capfd.readouterr().out.splitlines()
+    assert "[0/2] at work      toy/one" in lines
+    assert any(line.startswith("[2/2] holds        toy/one (") for line in lines)
+
+
+def test_explain_tells_what_a_case_required_and_measured(claims):
+    done = call("explain", "claims/test_toy.py::test_one[control: sign]")
+    assert done.exit_code == 0
+    assert "toy/one · claims/test_toy.py::test_one[control: sign]\ncontrol, violated" in done.stdout
+    row = next(line.split() for line in done.stdout.splitlines() if line.startswith("x "))
+    assert row == ["x", "at_least", "-1", "0.5", "0", "-1.5", "1.78e-15", "violated"]
+    assert not (claims / "claims-report").exists()
+    assert "is no case" in call("explain", "toy/one").stderr
+    assert "ran no case" in call("explain", "claims/test_toy.py::test_two").stderr
+
+
+def report(claims, name, **changes):
+    """A report's claims.json with one claim changed."""
+    (claims / name).mkdir(exist_ok=True)
+    found = json.loads((claims / "claims-report" / "claims.json").read_text())
+    found["claims"][0].update(changes)
+    found["environment"]["started"] = name
+    (claims / name / "claims.json").write_text(json.dumps(found))
+    return str(claims / name)
+
+
+def test_compare_prints_exactly_what_changed(claims):
+    call("run")
+    constant = {"name": "c", "claimed": 0.25, "low": 0.249, "high": 0.251}
+    old = report(claims, "a", constants=[constant], seconds=10.0)
+    assert call("compare", old, old).stdout == "Nothing changed.\n"
+
+    moved = report(claims, "b", constants=[constant | {"high": 0.26}], seconds=10.0)
+    done = call("compare", old, moved)
+    assert done.exit_code == 0
+    assert done.stdout.startswith("toy/one c (0.25): [0.249, 0.251] became [0.249, 0.26]")
+    assert done.stdout.count("\n") == 1
+
+    worse = report(claims, "c", constants=[constant], verdict="inconclusive", reasons=["it is silent"], seconds=30.0)
+    done = call("compare", old, worse)
+    assert done.exit_code == 1
+    assert done.stdout.splitlines() == [
+        "WORSE  toy/one was holds and is inconclusive (it is silent)",
+        "toy/one took 10.0 s and takes 30.0 s",
+    ]
+    assert call("compare", worse, old).exit_code == 0
+
+    partial = report(claims, "d", constants=[constant], verdict="partial", seconds=10.0)
+    assert call("compare", old, partial).exit_code == 0
+
+
+def test_reports_of_another_schema_are_refused(claims):
+    (claims / "claims.json").write_text('{"schema": "eosbench-claims/99"}')
+    done = call("compare", "claims.json", "claims.json")
+    assert done.exit_code == 2
+    assert "has the schema 'eosbench-claims/99' where 'eosbench-claims/1' is read" in done.stderr
+    (claims / "claims.json").write_text("[")
+    assert "is not JSON" in call("compare", "claims.json", "claims.json").stderr
+    assert "cannot be read" in call("compare", "nowhere", "claims.json").stderr
+
+
+def test_history_shows_verdicts_over_versions(claims):
+    call("run")
+    for name, verdict in (("r2", "refuted"), ("r1", "holds")):
+        report(claims, name, verdict=verdict)
+    (claims / "claims-report" / "claims.json").unlink()
+    rows = [line.split() for line in call("history", ".").stdout.splitlines()]
+    assert ["toy/one", "holds", "refuted"] in rows
+    assert "there is no claims.json below claims" in call("history", "claims").stderr
+
+
+def test_a_new_claim_runs_as_it_is(claims):
+    done = call("new", "descent/of-mine")
+    path = claims / "claims" / "test_descent_of_mine.py"
+    assert str(path.relative_to(claims)) in done.stdout
+    assert call("run", "descent/of-mine").exit_code == 0
+    found = json.loads((claims / "claims-report" / "partial" / "claims.json").read_text())
+    assert {entry["id"]: entry["verdict"] for entry in found["claims"]}["descent/of-mine"] == "holds"
+    assert "exists" in call("new", "descent/of-mine").stderr
+    assert "an id reads 'topic/name'" in call("new", "Mine").stderr
+
+
+def test_doctor_finds_what_decides_what_runs(claims, monkeypatch):
+    monkeypatch.setenv("EOSBENCH_DATA", str(claims / "claims"))
+    found = call("doctor").stdout
+    for word in ("jax", "cores", "devices", "precision", "digits", "test_toy.py"):
+        assert word in found
+
+
+def test_sharpness_of_a_loss_of_ones_own(claims):
+    (claims / "mymodel.py").write_text(
+        "import jax.numpy as jnp\n"
+        "def loss(x):\n    return jnp.sum(jnp.array([3.0, 5.0, -9.0]) * x**2) / 2\n"
+        "params = jnp.ones(3)\n"
+        "def other():\n    return jnp.ones(3)\n"
+    )
+    assert [line.split(" ± ")[0] for line in call("sharpness", "mymodel:loss", "-k", "2").stdout.splitlines()] == [
+        "5",
+        "3",
+    ]
+    assert call("sharpness", "mymodel:loss", "--params", "other").stdout.startswith("5 ± ")
+    for arguments, sentence in [
+        (("nomodel:loss",), "nomodel cannot be imported"),
+        (("mymodel:gain",), "mymodel has no 'gain'"),
+        (("mymodel:loss", "-k", "4"), "k is 4"),
+    ]:
+        done = call("sharpness", *arguments)
+        assert done.exit_code == 2
+        assert sentence in done.stderr
+
+
+COMMANDS = ("list", "show", "run", "explain", "report", "compare", "history", "new", "doctor", "sharpness")
+
+
 def test_every_command_has_help_with_an_example(claims):
-    for command in ("list", "show", "run", "report"):
+    for command in COMMANDS:
         assert f"Example: eosbench {command}" in call(command, "--help").stdout

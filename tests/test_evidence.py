@@ -177,3 +177,12 @@ def test_curves_survive_divergence():
     evidence.series("loss", [0, 1, 2], [1.0, np.inf, np.nan], axes=("step", "loss"), spread=0.5)
     assert evidence.curves[0]["y"] == [1.0, "inf", "nan"]
     assert evidence.curves[0]["spread"] == [0.5, 0.5, 0.5]
+
+
+def test_products_add_up():
+    evidence = new()
+    evidence.spent(np.array([3, 4]))
+    evidence.spent(5)
+    assert evidence.products == 12
+    with pytest.raises(EvidenceError, match="products must be a number"):
+        evidence.spent("many")

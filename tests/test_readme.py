@@ -34,3 +34,14 @@ def test_ci_runs_the_commands_of_the_readme():
             '"$environment"/bin/', ""
         )
         assert run.removeprefix(".venv/bin/") in script
+
+
+def test_the_tutorial_gives_its_report_in_another_project(pytester):
+    text = (ROOT / "docs" / "write-your-own-claim.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    (pytester.path / "my_claims").mkdir()
+    (pytester.path / "my_claims" / "test_momentum.py").write_text(code)
+    done = pytester.runpytest("my_claims", "-p", "no:cacheprovider")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["*momentum/threshold*holds*3/3*1/1 fired*"])
+    assert (pytester.path / "claims-report" / "report.html").exists()

@@ -1,5 +1,6 @@
 """Whatever ends a run, what it found is kept, and the report names what died and what was lost."""
 
+import contextlib
 import json
 import os
 import signal
@@ -34,13 +35,37 @@ def test_{name}(evidence, x):
 """
 
 
-def start(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
+# Whoever runs this in the background may have SIGINT ignored, which a child inherits.
+PYTEST = """
+import signal, pytest
+signal.signal(signal.SIGINT, signal.default_int_handler)
+raise SystemExit(pytest.main())
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Starts runs, and leaves none of their processes behind."""
+    runs = []
+
+    def started(*arguments, hang):
+        runs.append(begin(tmp_path, *arguments, hang=hang))
+        return runs[-1]
+
+    yield started
+    for run in runs:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(run.pid, signal.SIGKILL)
+        run.communicate()
+
+
+def begin(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
     """A run of three claims, of which one hangs in its second case; returns when it does and the controller knows."""
     (folder / "claims").mkdir()
     text = CLAIMS + "".join(CLAIM.format(name=name) for name in ("one", "two", "three"))
     (folder / "claims" / "test_toy.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-m", "pytest", "claims", "-p", "no:cacheprovider", *arguments]
+    command = [sys.executable, "-c", PYTEST, "claims", "-p", "no:cacheprovider", *arguments]
     run = subprocess.Popen(
         command,
         cwd=folder,
@@ -77,8 +102,8 @@ def verdicts(folder: Path, directory: str = "claims-report") -> tuple[dict[str, 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["serial", "n2"])
-def test_an_interrupted_run_reports(tmp_path, sent, arguments):
-    run = start(tmp_path, *arguments, hang="two")
+def test_an_interrupted_run_reports(start, tmp_path, sent, arguments):
+    run = start(*arguments, hang="two")
     run.send_signal(sent)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == pytest.ExitCode.INTERRUPTED, output
@@ -92,8 +117,8 @@ def test_an_interrupted_run_reports(tmp_path, sent, arguments):
     assert "toy/two" in output
 
 
-def test_a_killed_worker_breaks_the_claim_it_was_at_and_no_other(tmp_path):
-    run = start(tmp_path, "-n", "2", hang="two")
+def test_a_killed_worker_breaks_the_claim_it_was_at_and_no_other(start, tmp_path):
+    run = start("-n", "2", hang="two")
     os.kill(hanging(tmp_path), signal.SIGKILL)
     output = run.communicate(timeout=60)[0]
     assert run.returncode == pytest.ExitCode.TESTS_FAILED, output
@@ -103,8 +128,8 @@ def test_a_killed_worker_breaks_the_claim_it_was_at_and_no_other(tmp_path):
     assert report["coverage"]["cases"] == {"planned": 9, "completed": 8, "crashed": 1}
 
 
-def test_cases_that_a_dead_worker_took_along_are_lost_and_named(tmp_path):
-    run = start(tmp_path, "-n", "1", "--max-worker-restart", "0", hang="two")
+def test_cases_that_a_dead_worker_took_along_are_lost_and_named(start, tmp_path):
+    run = start("-n", "1", "--max-worker-restart", "0", hang="two")
     os.kill(hanging(tmp_path), signal.SIGKILL)
     output = run.communicate(timeout=60)[0]
     assert run.returncode != 0
@@ -115,8 +140,8 @@ def test_cases_that_a_dead_worker_took_along_are_lost_and_named(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["serial", "n2"])
-def test_a_run_killed_outright_can_still_be_reported(tmp_path, arguments):
-    run = start(tmp_path, *arguments, hang="two")
+def test_a_run_killed_outright_can_still_be_reported(start, tmp_path, arguments):
+    run = start(*arguments, hang="two")
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate(timeout=60)
     assert not (tmp_path / "claims-report" / "report.html").exists()

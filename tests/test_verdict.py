@@ -117,8 +117,9 @@ def test_the_weakest_grade_counts_and_only_that_of_its_cases():
 
 
 def test_the_worst_comparison_has_the_least_slack():
-    judged = judge(CLAIM, [case(records=[record(slack=0.5), record(slack=0.1, name="near")]), FIRED])
-    assert judged.worst["name"] == "near"
+    near, unclear = record(slack=0.1, name="near"), record("indeterminate", slack=0.9, name="unclear")
+    assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst["name"] == "near"
+    assert judge(CLAIM, [case("indeterminate", records=[near, unclear]), FIRED]).worst["name"] == "unclear"
 
 
 def test_read():

@@ -1,4 +1,4 @@
-"""From a results file to a terminal table, `claims.json`, `CLAIMS.md` and one self-contained page, `report.html`."""
+"""From a results file to a terminal table, one self-contained page, and the same for other readers and programs."""
 
 import json
 import os
@@ -12,23 +12,28 @@ __all__ = ["Results", "ResultsError", "read", "summary", "write"]
 
 
 def write(evidence_path: Path, out_dir: Path) -> Results:
-    """Read a results file and write `claims.json`, `CLAIMS.md` and `report.html` into a directory, each at one stroke.
+    """Read a results file and write its report into a directory, each file at one stroke.
+
+    The files are `claims.json`, `CLAIMS.md`, `errata.md`, `sources.bib`, `badge.svg`, `junit.xml` and `report.html`.
 
     Raises:
         ResultsError: the results file cannot be read.
         OSError: the directory cannot be written.
     """
     # Drawing takes Matplotlib, which whoever only reads results need not load.
-    from eosbench.report import html, markdown
+    from eosbench.report import exports, markdown
+    from eosbench.report.html import page
 
     results = replace(read(Path(evidence_path)), report=Path(out_dir) / "report.html")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    _put(
-        Path(out_dir) / "claims.json",
-        json.dumps(results.to_json(), allow_nan=False, ensure_ascii=False, indent=1) + "\n",
-    )
+    document = json.dumps(results.to_json(), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    _put(Path(out_dir) / "claims.json", document)
     _put(Path(out_dir) / "CLAIMS.md", markdown.page(results))
-    _put(Path(out_dir) / "report.html", html.page(results))
+    _put(Path(out_dir) / "errata.md", markdown.errata(results))
+    _put(Path(out_dir) / "sources.bib", exports.bibtex(results))
+    _put(Path(out_dir) / "badge.svg", exports.badge(results))
+    _put(Path(out_dir) / "junit.xml", exports.junit(results))
+    _put(Path(out_dir) / "report.html", page(results))
     return results
 
 

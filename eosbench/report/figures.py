@@ -25,7 +25,7 @@ HUES = 6
 _PER_PANEL = 12
 _PANELS = 4
 _FEWEST = 100  # points per curve
-_DOT = 3.2  # diameter of a point
+_DOT = 3.6  # diameter of a point
 _SIZE = (5.4, 2.8)  # inches at 72 dots
 _INK = "#0a0b0c"  # stands for the page's text colour, replaced after drawing
 _MUTED = "#1a1b1c"
@@ -33,7 +33,7 @@ _STAND_INS = [f"#2a2b{i:02x}" for i in range(HUES)]
 _REFERENCE = "#3a3b3c"
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "path.simplify": True,
     "font.family": "DejaVu Sans",
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """A drawn pair of axes; its labels, which may hold formulas, its legend, and how many curves there was no room for."""
+    """A drawn pair of axes, its labels, which may hold formulas, its legend, and how many curves had no room."""
 
     svg: Markup
     x_label: str
@@ -153,7 +153,7 @@ def _legend(curves: list[_Curve], hues: list[int]) -> tuple[Entry, ...]:
         labels.setdefault((css, str(curve.series["style"]), own), {})[one_line(curve.series["label"], 80)] = None
     return tuple(
         Entry(css, style, clip(f"{own}: {', '.join(names)}" if own else ", ".join(names), 120))
-        for (css, style, own), names in labels.items()
+        for (css, style, own), names in sorted(labels.items(), key=lambda item: item[0][0] == "s-ref")
     )
 
 
@@ -259,7 +259,7 @@ def _for_page(svg: str, salt: str, title: str) -> str:
 
 
 def _dots(group: re.Match[str]) -> str:
-    """A group of round markers as one path of strokes without length, a fifth of its size; no place twice."""
+    """A group of round markers as one path of strokes without length, in a fifth of the characters; no place twice."""
     places = dict.fromkeys(re.findall(r' x="([^"]*)" y="([^"]*)"', group[2]))
     path = "".join(f"M{x} {y}h0" for x, y in places)
     style = f"fill: none; stroke: {group[3]}; stroke-width: {_DOT}; stroke-linecap: round"

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from latex2mathml.converter import convert_to_element
 from markupsafe import Markup, escape
 
-from eosbench.report.notation import clip
+from eosbench.report.notation import clip, printable
 
 _LONGEST_TEXT = 4000
 _LONGEST_FORMULA = 1500
@@ -26,27 +26,29 @@ _BREAKS = frozenset("=<>≤≥≈∼→∈≠+−⇒")
 _OPENING, _CLOSING = frozenset("([{⟨⌊⌈"), frozenset(")]}⟩⌋⌉")
 
 _ELEMENTS = frozenset(
-    "math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd mstyle"
-    " mpadded mphantom menclose".split()
+    """math mrow mi mn mo mtext mspace mfrac msqrt mroot msub msup msubsup munder mover munderover mtable mtr mtd mstyle
+    mpadded mphantom menclose""".split()  # noqa: SIM905
 )
 _ATTRIBUTES = frozenset(
-    "display displaystyle scriptlevel stretchy fence form separator lspace rspace minsize maxsize symmetric accent"
-    " accentunder mathvariant linethickness columnalign rowspacing columnspacing width height depth movablelimits"
-    " notation".split()
+    """display displaystyle scriptlevel stretchy fence form separator lspace rspace minsize maxsize symmetric accent
+    accentunder mathvariant linethickness columnalign rowspacing columnspacing width height depth movablelimits
+    notation""".split()  # noqa: SIM905
 )
 _VALUE = re.compile(r"[\w.%+ -]{0,40}")
 
 
 def typeset(text: str) -> Markup:
     """The text, escaped, each `$...$` in it as MathML; a formula that cannot be read is shown as its TeX source."""
-    text = clip(text, _LONGEST_TEXT)
+    text = clip(printable(text), _LONGEST_TEXT)
     parts, position = [], 0
     for match in _FORMULA.finditer(text):
         parts.append(escape(text[position : match.start()].replace(r"\$", "$")))
         pieces = formula(match[1])
         # No line may begin with the full stop after a formula.
         parts += pieces[:-1]
-        parts.append(Markup('<span class="unbroken">{}{}</span>').format(pieces[-1], match[2]) if match[2] else pieces[-1])
+        parts.append(
+            Markup('<span class="unbroken">{}{}</span>').format(pieces[-1], match[2]) if match[2] else pieces[-1]
+        )
         position = match.end()
     parts.append(escape(text[position:].replace(r"\$", "$")))
     return Markup("").join(parts)

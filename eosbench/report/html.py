@@ -15,7 +15,7 @@ from markupsafe import Markup
 
 from eosbench.report import figures
 from eosbench.report.formula import typeset
-from eosbench.report.notation import MEANINGS, SYMBOLS, clip, digits, interval, number, one_line, plural
+from eosbench.report.notation import MEANINGS, RELATIONS, SYMBOLS, clip, digits, interval, number, one_line, plural
 from eosbench.report.results import Case, ClaimResult, Results
 from eosbench.verdict import Constant
 
@@ -26,12 +26,10 @@ _SCALES = (0.001, 0.01, 0.1, 1.0, 10.0)  # half-widths of a constant's strip, re
 # A page of many claims draws coarser curves, so that it stays a few megabytes: points of each panel, and of the page.
 _FEWEST_POINTS, _MOST_POINTS, _ALL_POINTS = 500, 3600, 120_000
 
-_RELATIONS = {"at_most": "≤", "bounded_by": "≤", "at_least": "≥", "fraction": "≥", "monotone": "≤"}
-
 
 @dataclass(frozen=True)
 class Strip:
-    """A constant drawn to scale: per cent of the strip's width from its left end, None where there is nothing to draw."""
+    """A constant drawn to scale: places are per cent of the strip's width from its left end."""
 
     constant: Constant
     scale: float
@@ -66,7 +64,7 @@ class Comparison:
 
     @property
     def relation(self) -> str:
-        return _RELATIONS.get(self.record["kind"], "=") if self.record else ""
+        return RELATIONS.get(self.record["kind"], "=") if self.record else ""
 
 
 @dataclass(frozen=True)
@@ -81,6 +79,7 @@ class ClaimView:
     controls: list[tuple[str, bool]]
     control_comparisons: list[Comparison]
     counterexamples: list[Comparison]
+    same_experiment: list[str]
     command: str
 
     @property
@@ -111,6 +110,7 @@ def page(results: Results) -> str:
         "anchor": anchor,
         "digits": digits,
         "foreign": foreign,
+        "line": one_line,
         "plural": plural,
         "statement": statement,
         "typeset": typeset,
@@ -121,7 +121,7 @@ def page(results: Results) -> str:
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
     topics: dict[str, list[ClaimView]] = {}
     for claim in results.claims:
-        topics.setdefault(claim.topic, []).append(_view(claim, points))
+        topics.setdefault(claim.topic, []).append(_view(claim, results, points))
     return environment.get_template("report.html.j2").render(
         results=results,
         topics=topics,
@@ -161,7 +161,7 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
-def _view(claim: ClaimResult, points: int) -> ClaimView:
+def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
     rows = _comparisons(claim.of_role("case"))
     omitted = max(0, len(rows) - _ROWS)
     if omitted:
@@ -173,11 +173,15 @@ def _view(claim: ClaimResult, points: int) -> ClaimView:
         comparisons=rows,
         omitted=omitted,
         controls=[
-            (_control(case), fired)
-            for case, (_, fired) in zip(_controls(claim), claim.judgement.controls, strict=True)
+            (_control(case), fired) for case, (_, fired) in zip(_controls(claim), claim.judgement.controls, strict=True)
         ],
         control_comparisons=_comparisons(_controls(claim)),
         counterexamples=_comparisons(claim.of_role("counterexample")),
+        same_experiment=[
+            other.id
+            for other in results.claims
+            if other.claim["experiment"] == claim.claim["experiment"] and other.id != claim.id
+        ],
         command=_command(claim),
     )
 
@@ -191,21 +195,22 @@ def _control(case: Case) -> str:
     return str(case["case"]).removeprefix(f"{case['role']}: ") or str(case["check"])
 
 
-def _compared(case: Case) -> list[dict[str, Any]]:
-    return [record for record in case["records"] if record["kind"] != "requires"]
+def _compared(case: Case) -> list[dict[str, Any] | None]:
+    """What the case compared; a single None if it did not get that far."""
+    return [record for record in case["records"] if record["kind"] != "requires"] or [None]
 
 
 def _comparisons(cases: list[Case]) -> list[Comparison]:
     rows = []
     for case in cases:
-        records: list[dict[str, Any] | None] = [*_compared(case)] or [None]
+        records = _compared(case)
         rows += [Comparison(case, record, len(records) if i == 0 else 0) for i, record in enumerate(records)]
     return rows
 
 
 def _tightest(cases: list[Case]) -> list[Comparison]:
     """The comparisons with the least room, those that are not satisfied before all others."""
-    rows = [Comparison(case, record, 1) for case in cases for record in [*_compared(case)] or [None]]
+    rows = [Comparison(case, record, 1) for case in cases for record in _compared(case)]
 
     def closeness(row: Comparison) -> tuple[bool, float]:
         if row.record is None:

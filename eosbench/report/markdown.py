@@ -2,12 +2,13 @@
 
 import re
 
-from eosbench.report.notation import SYMBOLS, clip, digits, interval, one_line
+from eosbench.report.notation import SYMBOLS, clip, comparison, digits, interval, one_line
 from eosbench.report.results import ClaimResult, Results
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
 _MATH = re.compile(r"(?<!\\)\$(?:[^$\\]|\\.)+\$", re.DOTALL)
 _LONGEST = 2000
+_LISTED = 5  # violated comparisons named for each statement
 
 
 def page(results: Results) -> str:
@@ -26,12 +27,28 @@ def page(results: Results) -> str:
         *(_row(claim) for claim in results.claims),
         "",
     ]
-    differing = [claim for claim in results.claims if claim.verdict in ("corrected", "refuted")]
+    differing = _errata(results, level=3)
     if differing:
-        lines += ["## Where the evidence differs from the printed statement", ""]
-        for claim in differing:
-            lines += _erratum(claim)
+        lines += ["## Where the evidence differs from the printed statement", "", *differing]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def errata(results: Results) -> str:
+    """The content of `errata.md`: the statements that are not true as printed, with what shows it."""
+    lines = [
+        "# Errata",
+        "",
+        "Statements that the evidence contradicts as they are printed in the document cited. A talk, a poster or a "
+        "review may carry a slip that the paper behind it does not.",
+        "",
+        *(_errata(results, level=2) or ["None."]),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _errata(results: Results, level: int) -> list[str]:
+    differing = [claim for claim in results.claims if claim.verdict in ("corrected", "refuted")]
+    return [line for claim in differing for line in _erratum(claim, level)]
 
 
 def _row(claim: ClaimResult) -> str:
@@ -53,11 +70,11 @@ def _row(claim: ClaimResult) -> str:
     return "| " + " | ".join(cells) + " |"
 
 
-def _erratum(claim: ClaimResult) -> list[str]:
+def _erratum(claim: ClaimResult, level: int) -> list[str]:
     printed, corrected = claim.claim["printed"], claim.claim["corrected"]
     source = claim.claim["source"]
     lines = [
-        f"### `{one_line(claim.id).replace('`', '')}`: {claim.verdict}",
+        f"{level * '#'} `{one_line(claim.id).replace('`', '')}`: {claim.verdict}",
         "",
         f"As printed in {_text(source['title'])}, {_text(source['place'])}:",
         "",
@@ -66,6 +83,15 @@ def _erratum(claim: ClaimResult) -> list[str]:
     ]
     if corrected:
         lines += ["What the evidence supports:", "", f"> {_formulas(corrected)}", ""]
+    role = "counterexample" if corrected else "case"
+    violated = [
+        f"- {_text(comparison(record))}, at {_text(case['case'] or case['check'])}"
+        for case in claim.of_role(role)
+        for record in case["records"]
+        if record.get("reading") == "violated"
+    ]
+    if violated:
+        lines += ["The printed form, evaluated:", "", *violated[:_LISTED], ""]
     return lines
 
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from typing import Any
 
 SYMBOLS: dict[str, str] = {
@@ -29,12 +30,15 @@ MEANINGS: dict[str, str] = {
     "out of scope": "it needs what this machine lacks",
 }
 
+RELATIONS: dict[str, str] = {"at_most": "≤", "bounded_by": "≤", "at_least": "≥", "fraction": "≥", "monotone": "≤"}
+"""How a kind of comparison relates what was measured to what it is compared with; any other asks for equality."""
+
 # Control characters (a terminal obeys them), and the marks that reverse the direction of the text that follows.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def number(value: Any) -> float:
-    """A number of the results file, where non-finite ones are the strings "nan", "inf" and "-inf"; nan for no number."""
+    """A number of the results file, where non-finite ones are the strings "nan", "inf", "-inf"; nan for no number."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return math.nan
     try:
@@ -54,6 +58,15 @@ def digits(value: Any, significant: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 
+def comparison(record: Mapping[str, Any]) -> str:
+    """A recorded comparison in words: `distance to the orbit: 0.17861, not ≤ 1e-8`."""
+    relation = RELATIONS.get(record["kind"], "=")
+    tolerance = f" ± {digits(record['tolerance'], 2)}" if number(record["tolerance"]) else ""
+    negation = {"violated": "not ", "indeterminate": "perhaps "}.get(record["reading"], "")
+    measured, predicted = digits(record["measured"], 6), digits(record["predicted"], 6)
+    return f"{record['name']}: {measured}, {negation}{relation} {predicted}{tolerance}"
+
+
 def interval(low: Any, high: Any, claimed: Any) -> str:
     """`[low, high]` with just as many digits as show where the ends differ from each other and from `claimed`."""
     a, b, c = number(low), number(high), number(claimed)
@@ -68,9 +81,14 @@ def interval(low: Any, high: Any, claimed: Any) -> str:
     return f"[{digits(a, shown)}, {digits(b, shown)}]"
 
 
+def printable(text: Any) -> str:
+    """Foreign text without control characters and direction marks."""
+    return _UNPRINTABLE.sub("", str(text))
+
+
 def one_line(text: Any, limit: int = 300) -> str:
     """Foreign text on one line, without control characters and direction marks, cut at `limit` characters."""
-    return clip(" ".join(_UNPRINTABLE.sub("", str(text)[: 8 * limit]).split()), limit)
+    return clip(" ".join(printable(text).split()), limit)
 
 
 def clip(text: Any, limit: int) -> str:

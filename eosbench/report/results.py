@@ -174,7 +174,7 @@ class Results:
             )
         drifted = standing.pop("drifted", 0)
         expected = standing.pop("as expected", 0)
-        parts = [f"{expected} came out as expected"]
+        parts = [f"{expected} came out as expected"] if expected else []
         if drifted:
             parts.append(f"{drifted} drifted from expectation")
         parts += [
@@ -201,7 +201,7 @@ class Results:
             found.append(
                 Notice(
                     "collect error",
-                    f"{plural(len(self.collect_errors), 'file')} could not be collected; their claims are missing here.",
+                    f"{plural(len(self.collect_errors), 'file')} could not be collected; their claims are missing.",
                     details=tuple(f"{error['file']}: {error['message']}" for error in self.collect_errors),
                 )
             )
@@ -354,7 +354,8 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
             raise ResultsError(f"{path}, line {i + 1}, is no object with a type.")
         if line["type"] == "run" and line.get("schema") != EVIDENCE_SCHEMA:
             raise ResultsError(
-                f"{path} is of schema {line.get('schema')}, this eosbench reads {EVIDENCE_SCHEMA}: use the one that wrote it."
+                f"{path} is of schema {line.get('schema')}, and this eosbench reads {EVIDENCE_SCHEMA}; "
+                "use the version that wrote it."
             )
         yield strict(line)
 

@@ -1,6 +1,7 @@
 """The table at the end of a run."""
 
 import textwrap
+from collections.abc import Sequence
 
 from tabulate import tabulate
 
@@ -13,7 +14,7 @@ _NAMED = 8  # lost cases and the like are named up to this many; the report has 
 def summary(results: Results, width: int = 100) -> str:
     """The verdicts as a table of at most `width` columns, and below it everything that needs a reader's attention."""
     blocks = [_table(results, width), _constants(results, width), *_attention(results, width)]
-    closing = results.headline
+    closing = _wrapped(results.headline, width, 0)
     if results.report is not None:
         closing += f"\nReport: {results.report}"
     return "\n\n".join(block for block in [*blocks, closing] if block)
@@ -35,11 +36,19 @@ def _table(results: Results, width: int) -> str:
         )
         for claim in results.claims
     ]
+    return _set(headers, rows, width, wrapped=1)
+
+
+def _set(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int, wrapped: int) -> str:
+    """A table whose first `wrapped` columns share what the others leave of the width; all others are short."""
     widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    # Everything else is short by construction, so an id that is too long for the line gives way.
-    room = max(12, width - sum(widths[1:]) - 2 * (len(widths) - 1))
-    rows = [(_shortened(row[0], room), *row[1:]) for row in rows]
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    room = max(12, (width - sum(widths[wrapped:]) - 2 * (len(widths) - 1)) // wrapped)
+    cells = [
+        [*("\n".join(textwrap.wrap(one_line(cell), room)) for cell in row[:wrapped]), *row[wrapped:]] for row in rows
+    ]
+    # Not as tabulate's own headers, which take two more columns each.
+    table = tabulate([headers, *cells], tablefmt="plain", disable_numparse=True).splitlines()
+    return "\n".join([table[0], "─" * max(map(len, table)), *table[1:]])
 
 
 def _worst(claim: ClaimResult) -> str:
@@ -56,10 +65,7 @@ def _constants(results: Results, width: int) -> str:
     if not rows:
         return ""
     headers = ("Constant of", "Name", "Claimed", "Admissible")
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    room = max(12, (width - sum(widths[2:]) - 6) // 2)
-    rows = [(_shortened(one_line(a), room), _shortened(one_line(b), room), c, d) for a, b, c, d in rows]
-    return tabulate(rows, headers, tablefmt="simple", disable_numparse=True)
+    return _set(headers, rows, width, wrapped=2)
 
 
 def _attention(results: Results, width: int) -> list[str]:
@@ -85,7 +91,3 @@ def _attention(results: Results, width: int) -> list[str]:
 
 def _wrapped(text: str, width: int, indent: int) -> str:
     return textwrap.fill(text, width, subsequent_indent=" " * indent)
-
-
-def _shortened(text: str, room: int) -> str:
-    return text if len(text) <= room else text[: room - 1] + "…"

@@ -313,8 +313,15 @@ def every_step_size(recorder: Recorder) -> None:
         e.requires("eta is finite", True)
         e.close("mean S over the second half, times eta/2", mean, 1.0, 0.2, uncertainty=0.02)
         axes = (r"$2/\eta$", r"mean $S$ in units of $2/\eta$")
-        e.series("mean", [3.5, 5, 9, 13.3, 20, 40], [0.4, 0.62, 1.03, 1.04, 0.99, 0.55], axes=axes, style="points",
-                 spread=[0.05, 0.05, 0.03, 0.02, 0.03, 0.1], scale="semilogx")
+        e.series(
+            "mean",
+            [3.5, 5, 9, 13.3, 20, 40],
+            [0.4, 0.62, 1.03, 1.04, 0.99, 0.55],
+            axes=axes,
+            style="points",
+            spread=[0.05, 0.05, 0.03, 0.02, 0.03, 0.1],
+            scale="semilogx",
+        )
 
     recorder.case(claim, "two_over_eta=40", lambda e: record(e, 0.55), check="test_hovers")
     recorder.case(claim, "two_over_eta=3.5", lambda e: record(e, float("nan")), check="test_hovers")
@@ -360,9 +367,7 @@ def plain_ones(recorder: Recorder) -> None:
             check="test_two_steps",
             seconds=0.02,
         )
-    recorder.case(
-        claim, "control: below the edge", lambda e: e.equal("two-step factor", 1.0, 0.98), role="control"
-    )
+    recorder.case(claim, "control: below the edge", lambda e: e.equal("two-step factor", 1.0, 0.98), role="control")
 
     recorder.claim(
         "summary/beats-state-of-the-art",
@@ -377,8 +382,13 @@ def plain_ones(recorder: Recorder) -> None:
 
 def troubled_ones(recorder: Recorder) -> None:
     """Claims whose verdicts are not what was expected, or that did not come to one."""
-    claim = recorder.claim("descent/inequality", REVIEW, "Lemma 1", r"""If $S\le\ell$ near the trajectory, then
-        $L(\theta_{t+1})-L(\theta_t)\le-\frac{\eta}{2}(2-\eta\ell)\|\nabla L(\theta_t)\|^2$.""")
+    claim = recorder.claim(
+        "descent/inequality",
+        REVIEW,
+        "Lemma 1",
+        r"""If $S\le\ell$ near the trajectory, then
+        $L(\theta_{t+1})-L(\theta_t)\le-\frac{\eta}{2}(2-\eta\ell)\|\nabla L(\theta_t)\|^2$.""",
+    )
     recorder.case(claim, "loss=tanh", lambda e: e.at_most("excess", -1e-3, 0.0))
     recorder.case(claim, "loss=quartic", lambda e: e.at_most("excess", -1e-17, 0.0, uncertainty=1e-16))
     recorder.case(claim, "control: l = S at the iterate", lambda e: e.at_most("excess", -0.2, 0.0), role="control")

@@ -1,0 +1,171 @@
+"""What sharpness costs, over versions.
+
+Counts are exact and gate: products and traces at a fixed accuracy, with the true relative error beside them, since
+fewer products with a larger error are no gain. Times are CPU seconds of a warm call and only inform. JAX is imported
+where it is needed: asv reads this file on commits and machines that may lack it, and a benchmark whose names a commit
+does not have is skipped there.
+"""
+
+import time
+
+SIZE = 4096
+STEPS = 60
+
+
+def problem(spectrum, dtype):
+    """A quadratic with a known largest eigenvalue of 1, and where to stand: `degenerate` has four within 0.5 %."""
+    import jax
+    import jax.numpy as jnp
+    from jax.tree_util import Partial
+
+    jax.config.update("jax_enable_x64", True)
+    top = {"separated": [1.0, 0.8, 0.6, 0.4], "degenerate": [1.0, 0.999, 0.997, 0.995]}[spectrum]
+    bulk = jnp.linspace(-0.1, 0.3, SIZE - 4)
+    eigenvalues = jnp.concatenate([jnp.array(top), bulk]).astype(dtype)
+    return Partial(diagonal, eigenvalues), jnp.ones(SIZE, dtype)
+
+
+def diagonal(eigenvalues, x):
+    return (eigenvalues * x**2).sum() / 2
+
+
+def network():
+    """Loss and parameters of the tanh network on digits, and a recipe of an optimizer at the edge of stability."""
+    import jax
+    import optax
+    from jax.tree_util import Partial
+
+    from eosbench.problems import digits, mlp
+
+    loss, params = mlp(digits(300), jax.random.key(0), width=32)
+    return loss, params, Partial(optax.sgd, 0.4)
+
+
+def api():
+    """The public names measured here; asv skips a commit that does not have them."""
+    try:
+        from eosbench import Sharpness, sharpness, train
+    except ImportError:
+        raise NotImplementedError from None
+    return Sharpness, sharpness, train
+
+
+class Cold:
+    """A cold solve to 1e-3 from a random start."""
+
+    params = (["separated", "degenerate"], ["float32", "float64"])
+    param_names = ("spectrum", "dtype")
+    timeout = 120
+    number = 1
+    repeat = (3, 10, 5.0)
+    rounds = 1
+    warmup_time = 0.0
+    timer = time.process_time
+
+    def setup(self, spectrum, dtype):
+        _, sharpness, _ = api()
+        self.loss, self.point = problem(spectrum, dtype)
+        self.solve = lambda: sharpness(self.loss, self.point, rtol=1e-3)
+        self.spectrum = self.solve()
+
+    def track_hvps(self, spectrum, dtype):
+        return int(self.spectrum.hvps)
+
+    def track_error(self, spectrum, dtype):
+        return abs(float(self.spectrum.values[0]) - 1)
+
+    track_error.unit = "relative"
+
+    def time_solve(self, spectrum, dtype):
+        self.solve().values.block_until_ready()
+
+
+class Tracked:
+    """Training of a network with its sharpness at every step, to 1e-3, through the crossing of 2/eta."""
+
+    timeout = 300
+    number = 1
+    repeat = (3, 5, 10.0)
+    rounds = 1
+    warmup_time = 0.0
+    timer = time.process_time
+
+    def setup(self):
+        self.Sharpness, self.sharpness, self.train = api()
+        self.loss, self.start, self.optimizer = network()
+        self.probes = {"sharpness": self.Sharpness(rtol=1e-3)}
+        self.run = self.train(self.loss, self.start, self.optimizer, 4 * STEPS, self.probes)
+        self.train(self.loss, self.start, self.optimizer, 4 * STEPS)  # compiles
+
+    def track_hvps(self):
+        return int(self.run.probes["sharpness"].hvps.sum())
+
+    def track_error(self):
+        """The largest relative error at four steps, against cold solves to 1e-6."""
+        worst = 0.0
+        for steps in range(STEPS, 4 * STEPS, STEPS):
+            here = self.train(self.loss, self.start, self.optimizer, steps).params
+            exact = float(self.sharpness(self.loss, here, rtol=1e-6, throw=False).values[0])
+            worst = max(worst, abs(float(self.run.probes["sharpness"].values[steps][0]) / exact - 1))
+        return worst
+
+    track_error.unit = "relative"
+
+    def track_retraces(self):
+        """How often another start of the same shapes makes JAX trace the loss again."""
+        import jax
+
+        traces = []
+
+        def counted(params):
+            traces.append(1)
+            return self.loss(params)
+
+        self.train(counted, self.start, self.optimizer, STEPS, self.probes)
+        first = len(traces)
+        self.train(counted, jax.tree.map(lambda x: 1.01 * x, self.start), self.optimizer, STEPS, self.probes)
+        return len(traces) - first
+
+    def time_train_with_sharpness(self):
+        self.train(self.loss, self.start, self.optimizer, 4 * STEPS, self.probes).loss.block_until_ready()
+
+    def time_train_without(self):
+        self.train(self.loss, self.start, self.optimizer, 4 * STEPS).loss.block_until_ready()
+
+
+class Memory:
+    """Peak memory of one cold solve at a size where JAX itself no longer decides it."""
+
+    timeout = 300
+
+    def setup(self):
+        api()
+
+    def peakmem_cold(self):
+        import jax.numpy as jnp
+
+        _, sharpness, _ = api()
+        sharpness(
+            lambda x: (jnp.linspace(0, 1, 2_000_000) * x**2).sum() / 2, jnp.ones(2_000_000), rtol=1e-2, throw=False
+        )
+
+
+def timeraw_first_call():
+    """A fresh process: import, trace, compile and solve."""
+    return """
+    import jax.numpy as jnp
+    from eosbench import sharpness
+    sharpness(lambda x: ((x**2 - 1) ** 2).sum() / 4, jnp.full(300, 1.5))
+    """
+
+
+timeraw_first_call.number = 1
+timeraw_first_call.repeat = 3
+
+
+def track_jax_version():
+    """The JAX that was really imported, 0.10.2 as 1002: pins have been seen to be overridden silently."""
+    import jax
+
+    major, minor, patch = (int(part) for part in jax.__version__.split(".")[:3])
+    return 10_000 * major + 100 * minor + patch

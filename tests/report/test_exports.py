@@ -1,0 +1,52 @@
+from xml.etree import ElementTree
+
+from eosbench.report import read
+from eosbench.report.exports import badge, bibtex, junit
+
+NAMESPACE = "{http://www.w3.org/2000/svg}"
+HOSTILE = "<b>&\x1b[2J\u202e {}% \\"
+
+
+def title(path):
+    return ElementTree.fromstring(badge(read(path))).findtext(f"{NAMESPACE}title")
+
+
+def test_the_badge_counts_every_verdict(whole):
+    assert title(whole) == "claims: 4 hold · 2 corrected · 1 refuted · 1 out of scope"
+    assert "#2a6b3f" in badge(read(whole))
+
+
+def test_the_badge_of_a_run_that_drifted_or_was_not_whole_says_so_and_is_not_green(troubled):
+    assert title(troubled).endswith("3 drifted · run not whole")
+    assert "#2a6b3f" not in badge(read(troubled))
+
+
+def test_junit_fails_what_drifted_and_skips_what_has_no_verdict(troubled):
+    tree = ElementTree.fromstring(junit(read(troubled)).encode())
+    failed = {case.get("name") for case in tree.iter("testcase") if case.find("failure") is not None}
+    skipped = {case.get("name") for case in tree.iter("testcase") if case.find("skipped") is not None}
+    assert failed == {"descent/inequality", "descent/quadratic-regimes", "edge/hovers"}
+    assert skipped == {"quadratic/aligns-to-v1", "relu/alignment", "summary/beats-state-of-the-art"}
+    assert len(tree.findall(".//testcase")) == 13 + 1
+    for suite in tree.iter("testsuite"):
+        assert int(suite.get("tests")) == len(suite.findall("testcase"))
+        assert int(suite.get("failures")) == len(suite.findall("testcase/failure"))
+        assert int(suite.get("skipped")) == len(suite.findall("testcase/skipped"))
+
+
+def test_bibtex_has_an_entry_for_each_document(whole):
+    text = bibtex(read(whole))
+    assert text.count("@misc{") == 4
+    assert "@misc{chen-bruna-poster,\n  title = {{Beyond the Edge of Stability" in text
+    assert "orbit/quartic" in text
+
+
+def test_hostile_text_leaves_the_files_well_formed(recorder, tmp_path):
+    claim = recorder.claim("toy/claim")
+    recorder.lines[-1]["source"] |= {"title": HOSTILE, "document": HOSTILE}
+    recorder.case(claim, "n=1", status="error", message=HOSTILE)
+    recorder.lines.append({"type": "collect error", "file": HOSTILE, "message": HOSTILE})
+    results = read(recorder.write(tmp_path / "e.jsonl"))
+    ElementTree.fromstring(junit(results).encode())
+    ElementTree.fromstring(badge(results))
+    assert bibtex(results).count("{") == bibtex(results).count("}")

@@ -1,0 +1,110 @@
+import re
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+
+from eosbench.report.figures import panels
+
+
+def case(name="n=1", role="case", **series):
+    x = np.arange(20.0)
+    curve = {
+        "label": "GD", "x": x.tolist(), "y": (x**2).tolist(), "spread": None, "axes": ["step", "loss"],
+        "style": "line", "scale": "linear",
+    } | series  # fmt: skip
+    return {"case": name, "role": role, "series": [curve]}
+
+
+def draw(*cases, points=2000):
+    return panels("toy/claim", cases, points)
+
+
+def curves(svg):
+    """Drawn data lines, which alone are clipped to the axes; grid lines are clipped as well and translucent."""
+    return [
+        path
+        for path in re.findall(r"<path[^>]*clip-path[^>]*>", svg)
+        if "stroke-opacity" not in path and "clip-path" in path
+    ]
+
+
+def test_curves_with_the_same_axes_share_a_panel():
+    found = draw(case(), case("n=2", label="other"), case(axes=["step", "sharpness"]))
+    assert [(panel.x_label, panel.y_label) for panel in found] == [("step", "loss"), ("step", "sharpness")]
+    assert [entry.label for entry in found[0].legend] == ["n=1: GD", "n=2: other"]
+
+
+def test_a_curve_that_every_case_recorded_is_drawn_once_and_belongs_to_none():
+    (panel,) = draw(
+        case(), case("n=2", y=[1.0] * 20),
+        case("n=1", label="bound", style="reference", x=[0, 1], y=[0, 1]),
+        case("n=2", label="bound", style="reference", x=[0, 1], y=[0, 1]),
+    )  # fmt: skip
+    assert [entry.label for entry in panel.legend] == ["n=1: GD", "n=2: GD", "bound"]
+    assert len(curves(panel.svg)) == 3
+
+
+def test_a_reference_is_dashed_points_are_round_and_the_spread_is_a_band():
+    reference, points, band = (
+        draw(case(style="reference"))[0].svg,
+        draw(case(style="points"))[0].svg,
+        draw(case(spread=[0.5] * 20))[0].svg,
+    )
+    assert "stroke-dasharray" in curves(reference)[0]
+    assert curves(points)[0].count("h0") == 20
+    assert "fill-opacity: 0.2" in band
+
+
+def test_colours_come_from_the_page_and_the_background_is_transparent():
+    (panel,) = draw(case(), case("n=2", style="points"), case("n=3", style="reference"))
+    assert not re.search("#[0-9a-f]{6}", panel.svg)
+    assert "var(--s0)" in panel.svg
+    assert "currentColor" in panel.svg
+
+
+def test_the_drawing_is_well_formed_dated_nowhere_and_the_same_every_time():
+    (panel,) = draw(case())
+    ElementTree.fromstring(str(panel.svg).replace("<svg ", '<svg xmlns:xlink="http://www.w3.org/1999/xlink" ', 1))
+    assert "metadata" not in panel.svg
+    assert draw(case()) == [panel]
+
+
+def test_ids_differ_between_the_figures_of_a_page():
+    found = [panel.svg for name in ("a/b", "c/d") for panel in panels(name, [case(), case(axes=["a", "b"])], 2000)]
+    ids = [name for svg in found for name in re.findall(r' id="([^"]+)"', svg)]
+    assert ids
+    assert len(ids) == len(set(ids))
+
+
+def test_spikes_survive_thinning():
+    y = np.zeros(5000)
+    y[1234] = 7.0
+    (panel,) = draw(case(x=np.arange(5000.0).tolist(), y=y.tolist()), points=200)
+    heights = [float(h) for h in re.findall(r"[ML][\d.]+ ([\d.]+)", curves(panel.svg)[0])]
+    assert len(heights) < 300
+    assert max(heights) - min(heights) > 100
+
+
+@pytest.mark.parametrize(
+    "series",
+    [
+        {"y": ["nan"] * 20, "scale": "loglog"},
+        {"y": ["inf", "-inf", 1e308, -1e308, *[0.0] * 16]},
+        {"x": [], "y": []},
+        {"y": [-1.0] * 20, "scale": "semilogy"},
+        {"y": [1e-320] * 20, "scale": "semilogy"},
+        {"axes": ["$\\frac{$", "<script>\u202e$"], "label": "$x"},
+        {"style": "points", "spread": ["nan"] * 20},
+    ],
+)
+def test_no_data_can_break_the_drawing(series):
+    (panel,) = draw(case(**series))
+    assert panel.svg.startswith("<svg")
+    assert "<script>" not in panel.svg
+
+
+def test_what_there_is_no_room_for_is_counted():
+    (panel,) = draw(*(case(f"n={i}", y=[float(i)] * 20) for i in range(30)))
+    assert len(curves(panel.svg)) == 12
+    assert panel.omitted == 18

@@ -1,0 +1,180 @@
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from eosbench.report import write
+from eosbench.report.html import anchor
+
+HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
+FILES = ["CLAIMS.md", "badge.svg", "claims.json", "errata.md", "junit.xml", "report.html", "sources.bib"]
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Every tag with its attributes, and whether each that was opened was closed in its turn."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag, (tag, self.getpos())
+
+    def all(self, name):
+        return [value[name] for _, value in self.tags if name in value]
+
+
+@pytest.fixture
+def written(troubled, tmp_path):
+    write(troubled, tmp_path / "out")
+    return (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_the_page_is_well_formed_and_its_ids_are_unique(written):
+    page = Page(written)
+    ids = page.all("id")
+    assert len(ids) == len(set(ids))
+    for target in page.all("aria-labelledby"):
+        assert target in ids
+
+
+def test_every_claim_can_be_linked_to(written):
+    page = Page(written)
+    links = [link for link in page.all("href") if link.startswith("#")]
+    assert "#orbit/quartic" in links
+    assert {link[1:] for link in links} <= set(page.all("id"))
+
+
+def test_the_page_asks_the_network_for_nothing(written):
+    page = Page(written)
+    assert page.all("src") == []
+    assert not [link for link in page.all("href") + page.all("xlink:href") if not link.startswith(("#", "data:,"))]
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org/1998/Math/MathML)", written)
+    policy = next(value["content"] for tag, value in page.tags if tag == "meta" and "http-equiv" in value)
+    assert policy.startswith("default-src 'none'")
+
+
+def test_two_renderings_are_the_same_to_the_byte(troubled, tmp_path):
+    for out in ("a", "b"):
+        write(troubled, tmp_path / out)
+    for name in FILES:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_nothing_is_left_behind_but_the_report(troubled, tmp_path):
+    results = write(troubled, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    assert results.report == tmp_path / "out" / "report.html"
+
+
+def test_the_first_screen_says_what_the_page_is_and_what_it_is_not(written):
+    top = written[: written.index("<form")]
+    for text in (
+        "Of 13 claims, 7 came out as expected, 3 drifted from expectation",
+        "<em>not</em> a proof",
+        "A partial run: 76 of 79 planned cases selected",
+        "uncommitted changes on top of commit 4be1c07",
+        "1 case died in mid-run",
+        "jax",
+    ):
+        assert text in top
+    for word in ("holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run"):
+        assert re.search(rf"</span> <b>\d+</b> {word}", top), word
+
+
+def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
+    quartic = written[written.index('id="orbit/quartic"') :]
+    quartic = quartic[: quartic.index("</article>")]
+    for text in (
+        "As printed", "Corrected", "<math", "Counterexample to the printed form", "0.17861", "✔ fired",
+        "below 1 the minimum is stable", "met in all 4", "pytest claims/test_orbit.py::test_every_generic_start",
+        '<svg role="img"',
+    ):  # fmt: skip
+        assert text in quartic, text
+    assert "admissible <b>[0.24971, 0.25034]</b>" in written
+
+
+def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
+    claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
+    recorder.lines[-1]["source"] |= {"title": HOSTILE, "document": HOSTILE}
+    recorder.lines[-1]["file"] = HOSTILE
+    recorder.lines[0]["environment"][HOSTILE] = HOSTILE
+    recorder.lines[0]["selection"]["args"] = [HOSTILE]
+
+    def record(e):
+        e.requires(HOSTILE, True)
+        e.constant(HOSTILE, 1.0, 1.0, 0.1)
+        e.series(HOSTILE, [0, 1], [0, 1], axes=(HOSTILE, HOSTILE))
+
+    recorder.case(claim, HOSTILE, record)
+    recorder.case(claim, f"control: {HOSTILE}", record, role="control")
+    recorder.case(claim, "n=1", status="error", message=HOSTILE)
+    recorder.lines.append({"type": "collect error", "file": HOSTILE, "message": HOSTILE})
+    write(recorder.write(tmp_path / "e.jsonl"), tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = Page(text)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    assert "img" not in [tag for tag, _ in page.tags]
+    assert not [name for _, value in page.tags for name in value if name.startswith("on")]
+    assert "{{ 7 * 7 }}" in text
+    assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
+    assert not re.search(r"(?<!\\)<", (tmp_path / "CLAIMS.md").read_text(encoding="utf-8"))
+
+
+def test_a_megabyte_of_text_is_cut(recorder, tmp_path):
+    long = "x" * 10**6
+    claim = recorder.claim("toy/claim", printed=long, place=long)
+    recorder.case(claim, long, status="error", message=long)
+    write(recorder.write(tmp_path / "e.jsonl"), tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 100_000
+    assert (tmp_path / "CLAIMS.md").stat().st_size < 10_000
+
+
+def test_sixty_claims_with_figures_stay_below_five_megabytes(recorder, tmp_path):
+    random = np.random.default_rng(0)
+    t = np.arange(600)
+    for n in range(60):
+        claim = recorder.claim(f"toy/claim-{n}")
+        for k in range(4):
+            noise = random.normal(size=(2, 600))
+
+            def record(e, noise=noise):
+                e.at_most("error", 0.0, 1.0)
+                e.series("sharpness", t, noise[0], axes=("step", "sharpness"))
+                e.series("loss", t, np.exp(noise[1]), axes=("step", "loss"), scale="semilogy")
+
+            recorder.case(claim, f"n={k}", record)
+        recorder.case(claim, "control: off", lambda e: e.at_most("error", 2.0, 1.0), role="control")
+    recorder.end()
+    write(recorder.write(tmp_path / "e.jsonl"), tmp_path)
+    assert (tmp_path / "report.html").stat().st_size < 5e6
+
+
+def test_a_long_list_of_cases_shows_those_with_the_least_room(recorder, tmp_path):
+    claim = recorder.claim("toy/claim")
+    for n in range(100):
+        recorder.case(claim, f"n={n}", lambda e, n=n: e.at_most("error", 0.5 if n == 99 else 0.001 * n, 1.0))
+    recorder.end()
+    write(recorder.write(tmp_path / "e.jsonl"), tmp_path)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "n=99" in text
+    assert "n=10<" not in text
+    assert "The 60 comparisons with the least room; 40 more" in text
+
+
+def test_anchors_hold_no_blanks():
+    assert anchor("orbit/quartic") == "orbit/quartic"
+    assert anchor('a b"<c') == "a-b-c"

@@ -1,0 +1,36 @@
+import re
+
+from eosbench.report import read
+from eosbench.report.markdown import errata, page
+
+
+def test_the_table_has_a_row_for_every_claim(troubled):
+    rows = [line for line in page(read(troubled)).splitlines() if line.startswith("| `")]
+    assert len(rows) == 13
+    assert rows[8].startswith(r"| `orbit/quartic` | ✔\* corrected | measured | corrected | 4/4 | 2/2 fired | – |")
+    assert "**DRIFT**" in rows[1]
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
+
+
+def test_errata_keep_their_formulas(whole):
+    text = page(read(whole))
+    assert r"> For $1\lt \eta\lt 1.121$, GD on $\frac14(x^2-1)^2$ converges from any" in text
+    assert "As printed in Beyond the Edge of Stability" in text
+
+
+def test_errata_name_what_the_printed_form_gave(whole):
+    text = errata(read(whole))
+    assert r"- distance to the orbit: 0.17861, not ≤ 1e-8, at eta=1.0416666666666667,x0=0.6" in text
+    assert r"## `edge/every-step-size`: refuted" in text
+    assert "balancing/scalar" not in text
+
+
+def test_without_errata_the_page_says_so(recorder, tmp_path):
+    recorder.simple()
+    assert errata(read(recorder.write(tmp_path / "e.jsonl"))).endswith("None.\n")
+
+
+def test_it_holds_no_time(whole):
+    text = page(read(whole))
+    assert "2026-11-22" not in text
+    assert "seconds" not in text
