@@ -281,7 +281,8 @@ class Session:
         return (report.outcome if report.when == "call" or report.failed else ""), "", ""
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        self._interrupted = not isinstance(excinfo.value, pytest.Session.Interrupted)
+        # pytest and xdist stop for -x with subclasses of KeyboardInterrupt.
+        self._interrupted = type(excinfo.value) is KeyboardInterrupt or isinstance(excinfo.value, pytest.exit.Exception)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -219,7 +219,9 @@ def test_stopping_early_leaves_the_rest_partial_and_not_lost(project, arguments)
     assert done.ret != 0
     assert set(found["verdicts"].values()) >= {"refuted", "not run"}
     assert "broken" not in found["verdicts"].values()
-    assert not found["complete"]
+    assert (found["outcome"], found["complete"]) == ("stopped early", False)
+    assert "lost" not in found["coverage"]["cases"]
+    assert "crashed" not in found["coverage"]["cases"]
 
 
 def test_collect_only_writes_nothing(project):

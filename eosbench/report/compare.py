@@ -14,6 +14,7 @@ _LADDER = ("holds", "corrected", "refuted", "vacuous", "inconclusive", "broken")
 _SAME = 1e-3  # of an interval's width: less is rounding
 _COSTLIER = 1.5
 _SECONDS = 5.0  # shorter runs vary too much to compare
+_MORE_PRODUCTS = 1.1  # they are counted, not timed, and hardly vary
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def _differences(old: dict[str, Any], new: dict[str, Any]) -> Iterator[tuple[str
             yield f"{constant['name']} ({digits(constant['claimed'], 6)}): {intervals[0]} became {intervals[1]}", False
     if max(old["seconds"], new["seconds"]) > _SECONDS and new["seconds"] > _COSTLIER * old["seconds"]:
         yield f"took {old['seconds']:.1f} s and takes {new['seconds']:.1f} s", False
+    before, after = (int(claim.get("products", 0)) for claim in (old, new))  # older reports did not count them
+    if before and after > _MORE_PRODUCTS * before:
+        yield f"needed {before} products and needs {after}", False
 
 
 def history(directory: Path) -> tuple[list[str], list[list[str]]]:

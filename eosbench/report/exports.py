@@ -1,6 +1,7 @@
 """The verdicts for other programs: a badge, a JUnit file, the documents as BibTeX."""
 
 import re
+from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -78,15 +79,24 @@ def junit(results: Results) -> str:
 
 def bibtex(results: Results) -> str:
     """The documents whose statements were checked, with the ids of their claims as a note."""
-    claims: dict[tuple[str, str], list[str]] = {}
+    sources: dict[str, dict[str, Any]] = {}
+    claims: dict[str, list[str]] = {}
     for claim in results.claims:
-        source = claim.claim["source"]
-        claims.setdefault((str(source["document"]), str(source["title"])), []).append(claim.id)
+        key = str(claim.claim["source"]["document"])
+        sources.setdefault(key, claim.claim["source"])
+        claims.setdefault(key, []).append(claim.id)
     entries = []
-    for (key, title), ids in sorted(claims.items()):
+    for key, source in sorted(sources.items()):
         name = re.sub(r"[^A-Za-z0-9:._/-]+", "-", one_line(key, 60))
-        note = _braced(f"Claims checked: {', '.join(ids)}")
-        entries.append(f"@misc{{{name},\n  title = {{{{{_braced(title)}}}}},\n  note = {{{note}}},\n}}\n")
+        fields = {
+            "author": _braced(source["authors"]),
+            "title": f"{{{_braced(source['title'])}}}",
+            "year": _braced(source["year"] or ""),
+            "url": re.sub(r"[{}\\\s]", "", one_line(source["url"], 2000)),  # no command there, so nothing to escape
+            "note": _braced(f"Claims checked: {', '.join(claims[key])}"),
+        }
+        known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)
+        entries.append(f"@misc{{{name},\n{known}}}\n")
     return "\n".join(entries)
 
 
@@ -94,6 +104,6 @@ def _undecided(claim: ClaimResult) -> bool:
     return not claim.drift and claim.verdict in ("partial", "not run", "out of scope")
 
 
-def _braced(text: str) -> str:
+def _braced(text: object) -> str:
     """Text within a BibTeX field, where braces must match and some characters are commands."""
     return re.sub(r"([#$%&_])", r"\\\1", re.sub(r"[{}\\~^]", "", one_line(text, 2000)))

@@ -15,8 +15,9 @@ def page(results: Results) -> str:
     """The content of `CLAIMS.md`."""
     lines = ["# Claims", "", results.headline, ""]
     lines += [f"> **{_text(notice.kind)}.** {_text(notice.sentence)}\n" for notice in results.notices]
-    versions = ("eosbench", "commit", "python", "jax", "numpy", "device")
+    versions = ("eosbench", "commit", "python", "jax", "numpy")
     known = [f"{key} {_text(results.environment[key])}" for key in versions if results.environment.get(key)]
+    known += [f"{key} {_text(value)}" for key, value in results.machine.items()]
     if known:
         lines += [f"Computed from evidence with {', '.join(known)}.", ""]
     lines += [

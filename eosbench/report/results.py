@@ -23,10 +23,13 @@ _UNFINISHED: Case = {
     "reading": None,
     "message": "",
     "seconds": 0.0,
+    "products": 0,
     "worker": None,
     "records": [],
     "series": [],
 }
+_UNKNOWN = {"authors": "", "year": None, "url": ""}
+"""What older files lack of a source."""
 
 
 class ResultsError(Exception):
@@ -50,6 +53,11 @@ class ClaimResult:
         return str(self.claim["topic"])
 
     @property
+    def uses(self) -> tuple[str, ...]:
+        """The ids of the claims that it rests on, which a partial run may not have."""
+        return tuple(dict.fromkeys(used for used in self.claim["uses"] if used != self.id))
+
+    @property
     def verdict(self) -> str:
         return self.judgement.verdict
 
@@ -61,6 +69,11 @@ class ClaimResult:
     def seconds(self) -> float:
         """Wall time of all its cases and controls together."""
         return math.fsum(number(case["seconds"]) for case in self.cases)
+
+    @property
+    def products(self) -> int:
+        """Hessian-vector products of all its cases and controls together."""
+        return sum(int(case["products"]) for case in self.cases)
 
     def of_role(self, *roles: str) -> list[Case]:
         """Its cases of these roles: case, control, positive control, counterexample."""
@@ -117,6 +130,18 @@ class Results:
         return [case for case in self.cases if case["status"] == status]
 
     @property
+    def precision(self) -> str:
+        """The floating-point type of the run, "" where the file does not say."""
+        x64 = self.environment.get("x64")
+        return "" if x64 is None else "float64" if x64 else "float32"
+
+    @property
+    def device(self) -> str:
+        """The kind of device, with JAX's backend where that is another word, "" where the file does not say."""
+        device, backend = (str(self.environment.get(key) or "") for key in ("device", "backend"))
+        return f"{device} (backend {backend})" if device and backend and device != backend else device or backend
+
+    @property
     def subset(self) -> bool:
         """Whether only a part of what there is was asked for."""
         return bool(self.selection.get("subset")) or any(case["status"] == "deselected" for case in self.cases)
@@ -157,6 +182,7 @@ class Results:
             "verdicts": self.verdicts,
             "cases": {"planned": statuses.total(), **{status: statuses[status] for status in sorted(statuses)}},
             "controls": {"planned": len(controls), "fired": sum(map(bool, controls))},
+            "products": sum(claim.products for claim in self.claims),
             "collect_errors": [dict(error) for error in self.collect_errors],
         }
 
@@ -285,7 +311,7 @@ def read(path: Path) -> Results:
             case "run":
                 run = line
             case "claim":
-                claims[line["id"]] = line
+                claims[line["id"]] = {"uses": [], **line, "source": _UNKNOWN | line["source"]}
             case "planned":
                 planned[line["nodeid"]] = line
             case "started":
@@ -305,7 +331,9 @@ def read(path: Path) -> Results:
         case = {**_UNFINISHED, **plan, **finished.get(nodeid, {})}
         del case["type"]
         if nodeid not in finished:
-            case |= _fate(selected=case["selected"], started=nodeid in started, aborted=aborted)
+            # What -x leaves out is as good as deselected.
+            wanted = case["selected"] and end["outcome"] != "stopped early"
+            case |= _fate(selected=wanted, started=nodeid in started, aborted=aborted)
         if case["claim"] not in cases:
             raise ResultsError(f"{path} plans {nodeid} for the claim {case['claim']}, which it does not describe.")
         cases[case["claim"]].append(case)
@@ -388,6 +416,8 @@ def _claim_json(result: ClaimResult) -> dict[str, Any]:
         "constants": [asdict(constant) for constant in judgement.constants],
         "hypotheses": [{"name": name, "met": met, "of": n} for name, met, n in result.hypotheses()],
         "seconds": round(result.seconds, 3),
+        "products": result.products,
+        "uses": list(result.uses),
         "experiment": claim["experiment"],
         "out_of_scope": claim["out_of_scope"],
         "file": claim["file"],

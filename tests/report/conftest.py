@@ -436,7 +436,7 @@ def troubled_run() -> Recorder:
     recorder.lines.append(
         {"type": "collect error", "file": "claims/test_new.py", "message": "claim 'a/b': it has no control; add one"}
     )
-    recorder.end("stopped early")
+    recorder.end("finished")
     return recorder
 
 

@@ -49,7 +49,7 @@ def test_every_verdict_occurs_in_the_troubled_run(troubled):
         "descent/inequality", "descent/quadratic-regimes", "edge/hovers",
     ]  # fmt: skip
     assert [notice.kind for notice in results.notices] == [
-        "drift", "collect error", "crash", "lost", "unfinished", "partial", "dirty",
+        "drift", "collect error", "crash", "lost", "partial", "dirty",
     ]  # fmt: skip
 
 
@@ -70,12 +70,14 @@ def test_what_had_started_when_the_run_died_crashed_and_the_rest_is_lost(recorde
     assert [crash["case"] for crash in results.to_json()["crashes"]] == ["n=2"]
 
 
-@pytest.mark.parametrize("outcome", ["finished", "stopped early"])
-def test_a_case_that_vanished_from_a_run_with_an_end_is_lost(recorder, tmp_path, outcome):
+@pytest.mark.parametrize(("outcome", "status"), [("finished", "lost"), ("stopped early", "deselected")])
+def test_a_case_that_vanished_from_a_run_with_an_end_is_lost_unless_it_was_to_stop(
+    recorder, tmp_path, outcome, status
+):
     claim = recorder.claim("toy/claim")
     recorder.case(claim, "n=2", reported=False)
     recorder.end(outcome)
-    assert statuses(recorder.write(tmp_path / "evidence.jsonl")) == {"n=2": "lost"}
+    assert statuses(recorder.write(tmp_path / "evidence.jsonl")) == {"n=2": status}
 
 
 def test_a_line_cut_short_at_the_end_counts_as_not_written(recorder, tmp_path):
