@@ -10,6 +10,8 @@ from eosbench.problems import Quadratic, curved_valley, quartic, valley
 
 review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
 
+talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
+
 inequality = Claim(
     "descent/inequality",
     source=Source(review, "Lemma 1 (Descent Lemma)"),
@@ -29,6 +31,17 @@ tight = Claim(
         r"This bound is tight, as the following example shows: Consider a quadratic function "
         r"$\mathcal{L}(\theta) = \frac{1}{2}\theta^\top A\theta$ ... If $\eta > \frac{2}{\lambda^1}$, the first "
         r"coordinate diverges exponentially, demonstrating the tightness of the descent lemma's bound."
+    ),
+    expected="holds",
+)
+
+
+strict_decrease = Claim(
+    "descent/strict-decrease",
+    source=Source(talk, "Descent Lemma for Gradient Descent"),
+    printed=(
+        r"If $\eta < \frac{2}{\lambda_{\max}(\nabla^2 L)}$ then loss drops each iteration. Usual interpretation: "
+        r"$\lambda_{\max}(\nabla^2 L)$ is globally bounded."
     ),
     expected="holds",
 )
@@ -150,3 +163,176 @@ def test_gradient_descent_diverges_from_two_over_the_top_eigenvalue_on(evidence,
     ratio = full[near] / half[near]
     evidence.series("ratio", product[near], ratio, axes=axes, scale="semilogy")
     evidence.series("2/λ_1", [2, 2], [ratio.min(), ratio.max()], axes=axes, style="reference", scale="semilogy")
+
+
+regimes = Claim(
+    "descent/quadratic-regimes",
+    source=Source(review, "Example 2.1"),
+    printed=(
+        r"$\theta_{t+1} = (I - \eta A)^t \theta_0$, so $\theta_{t+1}^k = (1 - \eta\lambda^k)^t \theta_0^k$. If "
+        r"$\eta > \frac{2}{\lambda^1}$, the first coordinate diverges exponentially. For any $i$, if "
+        r"$\eta < \frac{2}{\lambda^i}$, $\theta^i$ converges exponentially; for $\eta < \frac{1}{\lambda^i}$ "
+        r"monotonically, for $\frac{1}{\lambda^i} < \eta < \frac{2}{\lambda^i}$ it oscillates as it converges."
+    ),
+    corrected=(
+        r"$\theta_{t+1}^k = (1 - \eta\lambda^k)^{t+1} \theta_0^k$; and so on, for $\lambda^i > 0$, $\theta_0^i \neq 0$."
+    ),
+    expected="corrected",
+)
+
+faster = Claim(
+    "descent/high-curvature-is-faster",
+    source=Source(review, "Example 2.1"),
+    printed=(
+        r"Directions of high curvature, corresponding to high eigenvalues, converges faster than directions of low "
+        r"curvature."
+    ),
+    corrected=r"Among directions with $\eta\lambda \leq 1$, those of high curvature converge faster.",
+    expected="corrected",
+)
+
+diverges = Claim(
+    "descent/diverges-above-threshold",
+    source=Source(review, "Section 1"),
+    printed=(
+        r"The path taken by gradient descent is provably diverging if the sharpness exceeds this threshold "
+        r"[$2/\eta$] at any step."
+    ),
+    corrected=r"... on a quadratic, from a start that is not orthogonal to the top eigenspace.",
+    expected="corrected",
+)
+
+MODES = 40  # steps
+
+
+def mode_history(spectrum, start, eta):
+    """The coordinates of gradient descent along the eigenvectors of a quadratic, for MODES steps."""
+    loss = Quadratic.with_spectrum(spectrum)  # along the axes, so that a component that is zero stays zero
+    return np.asarray(trajectory(gd_step(loss, eta), start, MODES))
+
+
+@regimes.check(
+    eta=[0.2, 0.45, 0.6],
+    controls={
+        "an eigenvalue of zero": dict(lowest=0.0),
+        "a start without the top component": dict(eta=0.6, first=0.0),
+    },
+)
+def test_every_mode_by_itself(evidence, eta, lowest=0.3, first=1.0):
+    spectrum = np.array([4.0, 2.5, 1.0, lowest])
+    start = np.random.default_rng(evidence.seed()).uniform(0.5, 2, size=4) * [first, 1, 1, 1]
+    history = mode_history(spectrum, start, eta)
+    evidence.requires("every eigenvalue is positive and every component is there", lowest > 0 and first != 0)
+    factor = 1 - eta * spectrum
+    predicted = factor ** np.arange(MODES + 1)[:, None] * start
+    size = np.maximum(np.abs(predicted), np.finfo(float).tiny)
+    evidence.close("θ_t over (1 - eta λ)^t θ_0", history / size, np.sign(predicted), 1e-12)
+    flips = (np.diff(np.sign(history), axis=0) != 0).sum(0)
+    evidence.equal("sign changes in 40 steps", flips, np.where(eta * spectrum > 1, MODES, 0))
+    evidence.equal("shrinks", (np.abs(history[-1]) < np.abs(start)).astype(int), (eta * spectrum < 2).astype(int))
+    evidence.equal("grows", (np.abs(history[-1]) > np.abs(start)).astype(int), (eta * spectrum > 2).astype(int))
+    for k, value in enumerate(spectrum):
+        label, axes = f"eta λ = {eta * value:.3g}", ("step", "θ / θ_0")
+        shown = np.abs(history[:, k]) < 10 * np.abs(start[k])
+        evidence.series(label, np.arange(MODES + 1)[shown], history[shown, k] / start[k], axes=axes)
+
+
+@regimes.counterexample(eta=0.2)
+def test_the_printed_exponent(evidence, eta):
+    spectrum, start = np.array([4.0, 2.5, 1.0, 0.3]), np.ones(4)
+    history = mode_history(spectrum, start, eta)
+    printed = (1 - eta * spectrum) ** np.arange(MODES)[:, None] * start
+    evidence.equal("θ_t+1", history[1:], printed)
+
+
+def contraction(spectrum, eta):
+    """By how much the logarithm of each component falls per step."""
+    history = np.abs(mode_history(spectrum, np.ones(len(spectrum)), eta))
+    return -np.log(history[-1] / history[0]) / MODES
+
+
+@faster.check(top=[0.2, 0.6, 0.99], controls={"up to eta λ = 1.8": dict(top=1.8)})
+def test_the_rate_rises_with_the_curvature(evidence, top):
+    eta, spectrum = 0.5, np.linspace(0.05, top, 25) / 0.5
+    evidence.requires("eta λ <= 1", top <= 1)
+    rates = contraction(spectrum, eta)
+    evidence.monotone("rate of convergence as the curvature rises", rates, direction="increasing")
+    evidence.series(f"eta λ up to {top:g}", eta * spectrum, rates, axes=("eta λ", "rate per step"), style="points")
+
+
+@faster.counterexample(eta=0.45, steep=4.0, flat=1.0)
+def test_a_steep_direction_that_is_slower(evidence, eta, steep, flat):
+    rates = contraction(np.array([steep, flat]), eta)
+    evidence.requires("both converge", np.all(rates > 0))
+    evidence.at_least("rate of the steep direction", rates[0], rates[1])
+
+
+FAR = 1e6
+
+
+@diverges.check(
+    product=[2.1, 2.5, 4.0],
+    controls={
+        "below the threshold": dict(product=1.9),
+        "a start orthogonal to the top eigenspace": dict(product=2.1, top=0.0),
+    },
+)
+def test_a_quadratic_is_left_for_good(evidence, product, top=1.0):
+    loss = Quadratic.with_spectrum(SPECTRUM)
+    evidence.requires("S > 2/eta", product > 2)
+    starts = np.random.default_rng(evidence.seed()).normal(size=(50, 5)) * np.where(IN_TOP, top, 1.0)
+    ends = jax.vmap(lambda x: gradient_descent(loss, x, product / SPECTRUM[0], 400))(starts)
+    evidence.at_least(
+        "distance after 400 steps over that at the start", np.abs(ends).max(1) / np.abs(starts).max(1), FAR
+    )
+
+
+def hyperbola(x):
+    """``√(1 + x²)``: sharpness 1 at the minimum, and less everywhere else."""
+    return jnp.sum(jnp.sqrt(1 + x**2))
+
+
+@diverges.counterexample(eta=3.0, x0=0.1)
+def test_a_bounded_cycle_above_the_threshold(evidence, eta, x0):
+    evidence.requires("S > 2/eta at the start", top_eigenvalue(hyperbola, np.array([x0])) > 2 / eta)
+    end = float(gradient_descent(hyperbola, np.array([x0]), eta, 400)[0])
+    evidence.constant("√5/2, the 2-cycle", np.sqrt(eta**2 / 4 - 1), abs(end), 1e-9)
+    evidence.at_least("distance after 400 steps over that at the start", abs(end) / x0, FAR)
+
+
+def pseudo_huber(x):
+    return jnp.sum(jnp.sqrt(1 + x**2))
+
+
+def rotated_bowl(x):
+    """A quadratic with top eigenvalue 3 along (1, 1, 1)."""
+    return jnp.sum(x) ** 2 / 3 + jnp.sum(x**2) / 2
+
+
+LARGEST_SHARPNESS = {washboard: 9.2, pseudo_huber: 1.0, rotated_bowl: 3.0}
+
+
+@strict_decrease.check(
+    loss=[washboard, pseudo_huber, rotated_bowl],
+    controls={
+        "λ_max at the iterate only": dict(everywhere=False),
+        "eta above 2/λ_max": dict(loss=rotated_bowl, share=(1.05, 1.2)),
+    },
+)
+def test_the_loss_drops_below_two_over_the_largest_sharpness(evidence, loss, share=(0.01, 1.0), everywhere=True):
+    random = np.random.default_rng(evidence.seed())
+    x = random.normal(scale=2, size=(4000, 3))
+    sharpness = np.asarray(jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))(x))
+    bound = np.full(len(x), LARGEST_SHARPNESS[loss]) if everywhere else sharpness
+    x, bound, sharpness = x[bound > 0.1], bound[bound > 0.1], sharpness[bound > 0.1]
+    eta = random.uniform(*share, size=len(x)) * 2 / bound
+    before, gradient = map(np.asarray, jax.jit(jax.vmap(jax.value_and_grad(loss)))(x))
+    after = np.asarray(jax.jit(jax.vmap(loss))(x - eta[:, None] * gradient))
+    size = eta * (gradient**2).sum(-1)
+    evidence.requires("∇L != 0", np.all(size > 0))
+    evidence.requires("λ_max(∇²L) is bounded by what eta assumes", np.all(sharpness <= bound + 1e-12))
+    rounding = 8 * np.finfo(float).eps * (np.abs(before) + np.abs(after)) / size
+    evidence.at_most("change of the loss over eta ‖∇L‖²", (after - before) / size, 0, uncertainty=rounding)
+
+    axes = ("eta λ_max", "change of the loss / (eta ‖∇L‖²)")
+    evidence.series("steps", eta * bound, (after - before) / size, axes=axes, style="points")

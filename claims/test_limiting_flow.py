@@ -1,12 +1,32 @@
 """Phase II of Arora, Li and Panigrahi (2022): iterates drift along the manifold of minimizers."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Document, Source
-from eosbench.dynamics import gd_step, iterate, limiting_flow, limiting_map, ngd_step, top_eigenvalue, trajectory
-from eosbench.problems import curved_valley, valley, valley_limit, valley_log_sharpness_flow
+from eosbench.dynamics import (
+    gd_step,
+    iterate,
+    limiting_flow,
+    limiting_map,
+    ngd_step,
+    sqrt_gd_step,
+    top_eigenvalue,
+    trajectory,
+)
+from eosbench.problems import (
+    curved_valley,
+    digits,
+    valley,
+    valley_limit,
+    valley_log_sharpness_flow,
+    valley_sharpness_flow,
+)
+
+talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
 slides = Document(
     "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
@@ -23,9 +43,52 @@ ngd = Claim(
     expected="holds",
 )
 
-START = {valley: np.array([1.5, 0.7]), curved_valley: np.array([0.9, 0.7, 1.3, -0.6])}
-PHASE_I = 2.0  # more than T_1, the length of gradient flow's path from either start
-PHASE_II = 1.0
+sqrt = Claim(
+    "limiting-flow/sqrt",
+    source=Source(slides, "Results for GD on √L, Phase II"),
+    printed="Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow.",
+    expected="holds",
+)
+
+rate = Claim(
+    "limiting-flow/sharpness-rate",
+    source=Source(talk, "Phase 2, item 2"),
+    printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
+    expected="holds",
+)
+
+HIDDEN, FEATURES = 6, 4
+
+
+@functools.cache
+def six_digits():
+    """Four principal components of six handwritten digits, and ±0.7 for even and odd ones."""
+    images, labels = digits(6)
+    return np.linalg.svd(images.astype(float))[0][:, :FEATURES] * 6**0.5, 0.7 * (-1.0) ** labels.argmax(1)
+
+
+def digit_network(x):
+    """½ of the summed squared error of a tanh network with 36 parameters: Γ has codimension 6, one for each digit."""
+    inputs, targets = six_digits()
+    weights, biases, readout = x[:24].reshape(HIDDEN, FEATURES), x[24:30], x[30:]
+    return jnp.sum((jnp.tanh(inputs @ weights.T + biases) @ readout - targets) ** 2) / 2
+
+
+@functools.cache
+def start(loss):
+    """Where Phase I begins."""
+    if loss is valley:
+        return np.array([1.5, 0.7])
+    if loss is curved_valley:
+        return np.array([0.9, 0.7, 1.3, -0.6])
+    random = np.random.default_rng(0)
+    minimizer = limiting_map(loss, random.normal(scale=0.7, size=36)).point
+    return np.asarray(minimizer) + random.normal(scale=0.03, size=36)
+
+
+# More than T_1, in units of eta per step: the time that either method takes to Γ.
+PHASE_I = {valley: 2.0, curved_valley: 2.0, digit_network: 0.5}
+PHASE_II = {valley: 1.0, curved_valley: 1.0, digit_network: 0.1}  # T_2; on the network λ_1 soon meets λ_2
 
 
 def limits(loss, x):
@@ -35,12 +98,17 @@ def limits(loss, x):
     return np.asarray(jax.vmap(lambda x: limiting_map(loss, x).point)(x))
 
 
-def flow(loss, x, times, coefficient):
+def identity(sharpness):
+    return sharpness
+
+
+def flow(loss, x, times, coefficient, functional):
     """X at these times from Φ(x): in closed form on the valley, by integration on the curved one."""
     if loss is valley:
-        y = valley_log_sharpness_flow(valley_limit(x)[0], times, coefficient)
+        closed_form = valley_log_sharpness_flow if functional is jnp.log else valley_sharpness_flow
+        y = closed_form(valley_limit(x)[0], times, coefficient)
         return np.stack([y, np.zeros_like(y)], axis=-1)
-    return np.asarray(limiting_flow(loss, x, times, coefficient=coefficient, functional=jnp.log))
+    return np.asarray(limiting_flow(loss, x, times, coefficient=coefficient, functional=functional))
 
 
 def nearest_time(path, times, point):
@@ -51,8 +119,43 @@ def nearest_time(path, times, point):
     return times[nearest] + share[nearest] * np.diff(times)[nearest]
 
 
+def record_drift(evidence, loss, etas, step, coefficient, functional, name, tolerance):
+    """Compare Φ of the iterate with X after T_2/eta² steps, and find the coefficient with which X gets as far."""
+    duration = PHASE_II[loss]
+    after = [iterate(step(loss, eta), start(loss), PHASE_I[loss] / eta) for eta in etas]
+    last = [iterate(step(loss, eta), x, duration / eta**2) for x, eta in zip(after, etas, strict=True)]
+    reached = limits(loss, np.stack(last))
+
+    times = np.linspace(0, 2 * duration, 401)
+    predicted = flow(loss, start(loss), times, coefficient, functional)[200]
+    error = np.linalg.norm(reached - predicted, axis=1)
+    evidence.bounded_by("‖Φ(x) - X(T_2)‖", error, etas, constant=1.0)
+
+    # With another coefficient X passes through the same points at another time, so the time at which it passes the
+    # limit reached measures the coefficient. It starts from Φ at the end of Phase I, which that phase moved by O(eta).
+    passed = [
+        nearest_time(flow(loss, x, times, coefficient, functional), times, y)
+        for x, y in zip(after, reached, strict=True)
+    ]
+    evidence.constant(name, coefficient, coefficient * np.array(passed) / duration, tolerance)
+
+    sharpness = jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))
+    eta, every = etas[1], 200
+    x = trajectory(step(loss, eta), after[1], int(duration / eta**2), every=every)
+    axes = ("time eta² t", "λ_1(Φ(x_t))")
+    evidence.series(
+        f"eta = {eta:g}", eta**2 * every * np.arange(len(x)), sharpness(limits(loss, x)), axes=axes, style="points"
+    )
+    evidence.series(
+        "limiting flow", times[:201], sharpness(flow(loss, after[1], times, coefficient, functional)[:201]), axes=axes
+    )
+    axes = ("eta", "‖Φ(x) - X(T_2)‖")
+    evidence.series("error", etas, error, axes=axes, style="points", scale="loglog")
+    evidence.series("slope 1", etas, error[0] * np.array(etas) / etas[0], axes=axes, style="reference", scale="loglog")
+
+
 @ngd.check(
-    loss=[curved_valley, valley],
+    loss=[curved_valley, valley, digit_network],
     etas=(0.02, 0.01, 0.005, 0.0025),
     controls={
         "plain gradient descent does not move": dict(step=gd_step),
@@ -61,28 +164,41 @@ def nearest_time(path, times, point):
     },
 )
 def test_the_limit_of_the_iterate_follows_the_flow(evidence, loss, etas, coefficient=1 / 4, step=ngd_step):
-    after = [iterate(step(loss, eta), START[loss], PHASE_I / eta) for eta in etas]
-    last = [iterate(step(loss, eta), x, PHASE_II / eta**2) for x, eta in zip(after, etas, strict=True)]
-    reached = limits(loss, np.stack(last))
+    record_drift(evidence, loss, etas, step, coefficient, jnp.log, "1/4 in the limiting flow", 1e-3)
 
-    times = np.linspace(0, 2 * PHASE_II, 401)
-    predicted = flow(loss, START[loss], times, coefficient)[200]
-    error = np.linalg.norm(reached - predicted, axis=1)
-    evidence.bounded_by("‖Φ(x) - X(T_2)‖", error, etas, constant=1.0)
 
-    # With another coefficient X passes through the same points at another time, so the time at which it passes the
-    # limit reached measures the coefficient. It starts from Φ at the end of Phase I, which that phase moved by O(eta).
-    passed = [nearest_time(flow(loss, x, times, coefficient), times, y) for x, y in zip(after, reached, strict=True)]
-    evidence.constant("1/4 in the limiting flow", coefficient, coefficient * np.array(passed) / PHASE_II, 1e-3)
+@sqrt.check(
+    loss=[curved_valley, valley, digit_network],
+    etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
+    controls={
+        "normalized gradient descent instead": dict(step=ngd_step),
+        "half the coefficient": dict(coefficient=1 / 16),
+        "double the coefficient": dict(coefficient=1 / 4),
+        "the gradient of log λ_1 instead": dict(functional=jnp.log),
+    },
+)
+def test_the_limit_of_the_iterate_follows_the_flow_of_the_root(
+    evidence, loss, etas, coefficient=1 / 8, step=sqrt_gd_step, functional=identity
+):
+    record_drift(evidence, loss, etas, step, coefficient, functional, "1/8 in the limiting flow", 1.25e-3)
 
-    sharpness = jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))
-    eta, every = etas[1], 200
-    x = trajectory(step(loss, eta), after[1], int(PHASE_II / eta**2), every=every)
-    axes = ("time eta² t", "λ_1(Φ(x_t))")
+
+@rate.check(
+    loss=[curved_valley, valley],
+    step=[sqrt_gd_step, ngd_step],
+    etas=(0.02, 0.01, 0.005, 0.0025),
+    controls={"Phase I": dict(skip=0.0, order=1), "plain gradient descent": dict(step=gd_step)},
+)
+def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, step, etas, skip=1.0, order=2):
+    falls = []
+    for eta in etas:
+        x = iterate(step(loss, eta), start(loss), skip * PHASE_I[loss] / eta)
+        y = iterate(step(loss, eta), x, PHASE_II[loss] / eta**order)
+        falls.append(float(top_eigenvalue(loss, x) - top_eigenvalue(loss, y)) / (PHASE_II[loss] / eta**order))
+    evidence.at_least("fall of λ_1 per step", falls, 0)
+    evidence.rate("fall of λ_1 per step", etas, np.abs(falls), exponent=2, tolerance=0.05)
+    axes = ("eta", "fall of λ_1 per step")
+    evidence.series("measured", etas, falls, axes=axes, style="points", scale="loglog")
     evidence.series(
-        f"eta = {eta:g}", eta**2 * every * np.arange(len(x)), sharpness(limits(loss, x)), axes=axes, style="points"
+        "slope 2", etas, falls[0] * (np.array(etas) / etas[0]) ** 2, axes=axes, style="reference", scale="loglog"
     )
-    evidence.series("limiting flow", times[:201], sharpness(flow(loss, after[1], times, coefficient)[:201]), axes=axes)
-    axes = ("eta", "‖Φ(x) - X(T_2)‖")
-    evidence.series("error", etas, error, axes=axes, style="points", scale="loglog")
-    evidence.series("slope 1", etas, error[0] * np.array(etas) / etas[0], axes=axes, style="reference", scale="loglog")

@@ -6,8 +6,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Document, Source
-from eosbench.dynamics import angle_to_top, iterate, ngd_step, sqrt_gd_step, top_eigenvalue, trajectory
+from eosbench.dynamics import (
+    angle_to_top,
+    gd_step,
+    iterate,
+    ngd_step,
+    sqrt_gd_step,
+    stableness,
+    top_eigenvalue,
+    trajectory,
+)
 from eosbench.problems import curved_valley, skewed_valley, valley
+
+talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
 slides = Document(
     "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
@@ -25,6 +36,34 @@ loss_sqrt = Claim(
         r"+ \mathcal{O}(\eta (\theta_t + \eta))$."
     ),
     expected="corrected",
+)
+
+stableness_ngd = Claim(
+    "phase-two/stableness-ngd",
+    source=Source(slides, "Results for Normalized GD (4), Theorem 4.7 (1)"),
+    printed=(
+        r"Viewing Normalized GD as GD with time-varying LR $\eta_t = \frac{\eta}{\|\nabla L(x_t)\|}$, we have "
+        r"$\frac{1}{S_L(x_t, \eta_t)} + \frac{1}{S_L(x_{t+1}, \eta_{t+1})} = 1 + \mathcal{O}(\theta_t + \eta)$."
+    ),
+    expected="holds",
+)
+
+loss_ngd = Claim(
+    "phase-two/loss-ngd",
+    source=Source(slides, "Results for Normalized GD (4), Theorem 4.7 (2)"),
+    printed=(
+        r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \sqrt{\frac{\lambda_1(\nabla^2 L(x_t))}{2}} "
+        r"+ \mathcal{O}(\eta \theta_t)$."
+    ),
+    corrected=r"... $+ \mathcal{O}(\eta (\theta_t + \eta))$.",
+    expected="corrected",
+)
+
+oscillates = Claim(
+    "phase-two/oscillates",
+    source=Source(talk, "Phase 2"),
+    printed=r"$\sqrt{L}$ oscillates in consecutive steps, implying EoS. $\sqrt{L}$ decreases over time overall.",
+    expected="holds",
 )
 
 PHASE_I = 2.0  # more than T_1 from any of the starts
@@ -55,11 +94,26 @@ def pairs(loss, step, x, exponent):
     return jax.vmap(pair)(x)
 
 
-def phase_two(loss, step, eta, exponent):
-    """`pairs` at regular intervals of Phase II, from all starts: three arrays of shape (starts * samples,)."""
+def samples(loss, step, eta):
+    """Iterates at regular intervals of Phase II, from all starts: shape (starts * samples, p)."""
     settle, every = round(PHASE_I / eta), round(PHASE_II / eta**2 / SAMPLES)
     x = jax.vmap(lambda x: trajectory(step, iterate(step, x, settle), SAMPLES * every, every=every))(STARTS[loss])
-    return map(np.asarray, pairs(loss, step, x.reshape(-1, x.shape[-1]), exponent))
+    return x.reshape(-1, x.shape[-1])
+
+
+def phase_two(loss, step, eta, exponent):
+    """`pairs` of the `samples`: three arrays of shape (starts * samples,)."""
+    return map(np.asarray, pairs(loss, step, samples(loss, step, eta), exponent))
+
+
+@eqx.filter_jit
+def stableness_of_pairs(loss, step, x, eta):
+    """S_L(x, eta/‖∇L(x)‖) at each iterate and one step later, and the angle to the top eigenvector."""
+
+    def effective(x):
+        return stableness(loss, x, eta / jnp.linalg.norm(jax.grad(loss)(x)), points=17)
+
+    return jax.vmap(lambda x: (effective(x), effective(step(x)), angle_to_top(loss, x, 1.0)))(x)
 
 
 @loss_sqrt.check(
@@ -100,3 +154,78 @@ def test_the_printed_remainder(evidence, loss, eta):
     roots, sharpness, angle = phase_two(loss, sqrt_gd_step(loss, eta), eta, exponent=0.5)
     remainder = np.abs(roots - eta * sharpness / 2)  # already with the right constant
     evidence.at_most("remainder against 20 eta θ", remainder, 20 * eta * angle)
+
+
+@loss_ngd.check(
+    loss=[curved_valley, valley, skewed_valley],
+    etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
+    controls={
+        "gradient descent on √L instead": dict(method=sqrt_gd_step),
+        "two per cent more": dict(factor=1.02 * 0.5**0.5),
+    },
+)
+def test_consecutive_roots_of_normalized_gd(evidence, loss, etas, factor=0.5**0.5, method=ngd_step):
+    factors, remainders = [], []
+    for eta in etas:
+        roots, sharpness, angle = phase_two(loss, method(loss, eta), eta, exponent=1.0)
+        factors.append(np.median(roots / (eta * np.sqrt(sharpness))))
+        remainders.append(np.max(np.abs(roots - factor * eta * np.sqrt(sharpness)) / (angle + eta)))
+    evidence.constant("1/√2 in eta √(λ_1/2)", factor, factors, 0.005)
+    evidence.bounded_by("remainder / (θ + eta)", remainders, etas, constant=5)
+
+    time, axes = np.linspace(0, PHASE_II, SAMPLES + 1), ("time eta² t", "(√L(x_t) + √L(x_t+1)) / eta")
+    first = slice(SAMPLES + 1)
+    evidence.series(f"normalized GD, eta = {eta:g}", time, roots[first] / eta, axes=axes, style="points")
+    evidence.series("√(λ_1 / 2)", time, factor * np.sqrt(sharpness[first]), axes=axes)
+
+
+@loss_ngd.counterexample(loss=skewed_valley, eta=0.0025)
+def test_the_printed_remainder_of_normalized_gd(evidence, loss, eta):
+    roots, sharpness, angle = phase_two(loss, ngd_step(loss, eta), eta, exponent=1.0)
+    remainder = np.abs(roots - eta * np.sqrt(sharpness / 2))
+    evidence.at_most("remainder against 20 eta θ", remainder, 20 * eta * angle)
+
+
+@stableness_ngd.check(
+    loss=[curved_valley, valley, skewed_valley],
+    etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
+    controls={
+        "gradient descent on √L": dict(method=sqrt_gd_step),
+    },
+)
+def test_the_inverses_of_consecutive_stableness_add_up_to_one(evidence, loss, etas, method=ngd_step):
+    sums, remainders, largest = [], [], []
+    for eta in etas:
+        step = method(loss, eta)
+        now, later, angle = map(
+            np.asarray, stableness_of_pairs(loss, step, samples(loss, step, eta)[::3], jnp.asarray(eta))
+        )
+        sums.append(np.median(1 / now + 1 / later))
+        remainders.append(np.max(np.abs(1 / now + 1 / later - 1) / (angle + eta)) * eta)
+        largest.append(np.min(np.maximum(now, later)))
+    evidence.constant("1 = 1/S + 1/S'", 1.0, sums[-3:], 0.005)
+    evidence.bounded_by("eta remainder / (θ + eta)", remainders, etas, constant=5)
+    evidence.at_least("the larger of S and S'", largest, 2 - 3 * np.array(etas))
+
+    time, axes = np.linspace(0, PHASE_II, SAMPLES // 3 + 1), ("time eta² t", "stableness")
+    for name, values in (("S(x_t)", now), ("S(x_t+1)", later)):
+        evidence.series(name, time, values[: SAMPLES // 3 + 1], axes=axes, style="points")
+    evidence.series("2", [0, PHASE_II], [2, 2], axes=axes, style="reference")
+
+
+@oscillates.check(
+    loss=[curved_valley, valley],
+    method=[sqrt_gd_step, ngd_step],
+    controls={"plain gradient descent": dict(method=gd_step), "the minimum is not zero": dict(loss=raised_valley)},
+)
+def test_the_root_goes_up_and_down_and_its_average_falls(evidence, loss, method, eta=0.005):
+    step, steps = method(loss, eta), round(PHASE_II / eta**2)
+    x = iterate(step, STARTS[loss][0], PHASE_I / eta)
+    roots = np.sqrt(np.asarray(trajectory(step, x, steps - 1, loss)))
+    change = np.diff(roots)
+    evidence.at_least("share of steps after which the change turns round", np.mean(change[1:] * change[:-1] < 0), 0.95)
+    evidence.monotone("means of ten blocks", roots.reshape(10, -1).mean(1))
+
+    evidence.series("√L", eta**2 * np.arange(steps), roots, axes=("time eta² t", "√L"))
+    means = roots.reshape(100, -1).mean(1)
+    evidence.series("mean", PHASE_II * (np.arange(100) + 0.5) / 100, means, axes=("time eta² t", "√L"))

@@ -1,9 +1,11 @@
 from eosbench.curvature.tracker import Sharpness as Sharpness
 from eosbench.dynamics.alignment import angle_to_top as angle_to_top
+from eosbench.dynamics.alignment import projection_excess as projection_excess
 from eosbench.dynamics.flows import Limit as Limit
 from eosbench.dynamics.flows import gradient_flow as gradient_flow
 from eosbench.dynamics.flows import limiting_flow as limiting_flow
 from eosbench.dynamics.flows import limiting_map as limiting_map
+from eosbench.dynamics.flows import path_integral as path_integral
 from eosbench.dynamics.flows import tangent_projection as tangent_projection
 from eosbench.dynamics.flows import top_eigenvalue as top_eigenvalue
 from eosbench.dynamics.maps import gd_step as gd_step
@@ -14,8 +16,15 @@ from eosbench.dynamics.maps import normalized_gd as normalized_gd
 from eosbench.dynamics.maps import sqrt_gd as sqrt_gd
 from eosbench.dynamics.maps import sqrt_gd_step as sqrt_gd_step
 from eosbench.dynamics.maps import trajectory as trajectory
+from eosbench.dynamics.orbits import amplitude_law as amplitude_law
 from eosbench.dynamics.orbits import cycle_multiplier as cycle_multiplier
+from eosbench.dynamics.orbits import scalar_derivatives as scalar_derivatives
 from eosbench.dynamics.orbits import two_cycle as two_cycle
+from eosbench.dynamics.self_stabilization import EdgePoint as EdgePoint
+from eosbench.dynamics.self_stabilization import edge_point as edge_point
+from eosbench.dynamics.self_stabilization import potential as potential
+from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
+from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
 from eosbench.dynamics.stableness import stableness as stableness
 from eosbench.dynamics.training import Run as Run
 from eosbench.dynamics.training import train as train

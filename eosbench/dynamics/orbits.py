@@ -58,6 +58,27 @@ def cycle_multiplier(loss: ScalarLoss, eta: float, cycle: Float[ArrayLike, "k"])
     return float(np.prod(1 - eta * _curvature(loss, np.asarray(cycle, float))))
 
 
+def scalar_derivatives(
+    function: Callable[[Float[Array, ""]], Float[Array, ""]], x: Float[ArrayLike, ""], order: int = 4
+) -> Float[np.ndarray, "order"]:
+    """The derivatives of a function of one variable at x, of order 1 to `order`."""
+    values = []
+    for _ in range(order):
+        function = jax.grad(function)
+        values.append(function(jnp.asarray(x, float)))
+    return np.array(values)
+
+
+def amplitude_law(derivatives: Float[ArrayLike, "4"]) -> float:
+    """c in ``eta - 2/f'' = c z² + O(z³)``, where z is the distance of a period-2 point from the minimizer.
+
+    ``c = (3 f'''² - f'' f'''')/(3 f''³)``, from the derivatives of order 1 to 4 at the minimizer: the leading term of
+    ``F(F(x)) = x``. An orbit branches off beyond the edge where c is positive, as Chen and Bruna ask.
+    """
+    _, f2, f3, f4 = np.asarray(derivatives, float)
+    return float((3 * f3**2 - f2 * f4) / (3 * f2**3))
+
+
 def _slope(loss: ScalarLoss, x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     return np.asarray(_gradient(loss, jnp.asarray(x)))
 

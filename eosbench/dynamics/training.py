@@ -54,8 +54,8 @@ class Run(eqx.Module):
     Attributes:
         loss: before each step, shape (steps,); the first is the loss at the start.
         params: after the last step.
-        probes: for each name what the probe recorded, with a leading axis of measurements (steps / every of them), taken
-            at the same points as `loss`.
+        probes: for each name what the probe recorded, with a leading axis of measurements (steps / every of them),
+            taken at the same points as `loss`.
         state: where the run stands, for `train` to continue and `save_state` to write.
     """
 
@@ -77,8 +77,8 @@ def train(
 ) -> Run:
     """Full-batch training in one compiled loop; nothing crosses to the host between steps.
 
-    It is compiled once for a loss, an optimizer, probes, the shapes of `params`, and `steps`. The loss and the optimizer
-    are recognized by identity where they are functions, and by their arrays' shapes where they are pytrees:
+    It is compiled once for a loss, an optimizer, probes, the shapes of `params`, and `steps`. Loss and optimizer are
+    recognized by identity where they are functions, and by their arrays' shapes where they are pytrees:
 
     * a loss that carries its data should be an `eqx.Module` or a `jax.tree_util.Partial`;
     * for a sweep over step sizes pass the optimizer as a recipe, `Partial(optax.sgd, eta)`: its floating numbers are
@@ -137,7 +137,7 @@ def load_state(
     optimizer: Optimizer,
     probes: Mapping[str, Probe | Callable[[Any], PyTree[Array]]] | None = None,
 ) -> TrainState:
-    """Read a state that `save_state` wrote, for a run with the same loss, optimizer and probes and `params` of the same shapes.
+    """Read a state that `save_state` wrote, for the same loss, optimizer and probes and `params` of the same shapes.
 
     Raises:
         RuntimeError: the file holds the state of something else.

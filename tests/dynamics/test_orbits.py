@@ -4,7 +4,7 @@ import pytest
 from scipy.optimize import fsolve
 
 from eosbench.dynamics.maps import gradient_descent
-from eosbench.dynamics.orbits import cycle_multiplier, two_cycle
+from eosbench.dynamics.orbits import amplitude_law, cycle_multiplier, scalar_derivatives, two_cycle
 from eosbench.problems.scalar import quartic
 
 
@@ -67,3 +67,15 @@ def test_no_orbit_at_or_below_the_threshold(loss, eta, minimizer):
 def test_a_quadratic_has_no_orbit_above_the_threshold_either():
     with pytest.raises(ValueError, match="no period-2 orbit"):
         two_cycle(lambda x: jnp.sum(x**2), 1.3, minimizer=0.0)
+
+
+def test_derivatives_of_one_variable():
+    np.testing.assert_allclose(scalar_derivatives(jnp.tan, 0.0, 3), [1, 0, 2], atol=1e-15)
+    np.testing.assert_allclose(scalar_derivatives(quartic, 1.0), [0, 2, 6, 6], atol=1e-14)
+
+
+def test_the_amplitude_law_against_the_exact_orbit_of_the_quartic():
+    law = amplitude_law(scalar_derivatives(quartic, 1.0))
+    assert law == 4
+    eta = 1 + 1e-6
+    assert law * np.mean((two_cycle(quartic, eta) - 1) ** 2) == pytest.approx(1e-6, rel=1e-3)

@@ -80,21 +80,33 @@ def test_a_bad_argument_is_named():
         train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, {"x": Sharpness(k=4)})
 
 
-PROBES = {"sharpness": Sharpness(), "third": Sharpness(k=2, every=3)}
+PROBES = {"sharpness": Sharpness(k=2), "third": lambda x: x[:3]}
+
+
+def quartic(eigenvalues, x):
+    return quadratic(eigenvalues, x) + jnp.sum(x**4) / 4 + jnp.sum(x) ** 2 / 100
 
 
 def assert_same_bits(a, b):
     jax.tree.map(np.testing.assert_array_equal, a, b)
 
 
-def test_a_run_resumed_from_a_file_is_the_uninterrupted_run(tmp_path):
-    loss, x = Partial(quartic, jnp.linspace(0.1, 3.0, 300)), jnp.linspace(-1.0, 1.0, 300)
-    recipe = Partial(optax.adam, 0.01)
-    whole = train(loss, x, recipe, 40, PROBES)
-    first = train(loss, x, recipe, 17, PROBES)
+@pytest.fixture(scope="module")
+def long_run():
+    loss, x, recipe = (
+        Partial(quartic, jnp.linspace(0.1, 3.0, 300)),
+        jnp.linspace(-1.0, 1.0, 300),
+        Partial(optax.adam, 0.01),
+    )
+    return loss, x, recipe, train(loss, x, recipe, 24, PROBES)
+
+
+def test_a_run_resumed_from_a_file_is_the_uninterrupted_run(tmp_path, long_run):
+    loss, x, recipe, whole = long_run
+    first = train(loss, x, recipe, 7, PROBES)
     save_state(tmp_path / "state.eqx", first.state)
     state = load_state(tmp_path / "state.eqx", loss, x, recipe, PROBES)
-    second = train(loss, state, recipe, 23, PROBES)
+    second = train(loss, state, recipe, 17, PROBES)
     assert_same_bits(second.params, whole.params)
     joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first.probes, second.probes)
     assert_same_bits(joined, whole.probes)
@@ -102,15 +114,18 @@ def test_a_run_resumed_from_a_file_is_the_uninterrupted_run(tmp_path):
         load_state(tmp_path / "state.eqx", loss, x, Partial(optax.sgd, 0.01), PROBES)
 
 
-def test_a_run_in_chunks_is_the_run_in_one():
-    loss, x = Partial(quartic, jnp.linspace(0.1, 3.0, 300)), jnp.linspace(-1.0, 1.0, 300)
-    whole = train(loss, x, optax.sgd(0.1), 25, PROBES)
+def test_a_run_in_chunks_is_the_run_in_one(long_run):
+    loss, x, recipe, whole = long_run
     seen = []
-    parts = train(loss, x, optax.sgd(0.1), 25, PROBES, chunk=10, on_chunk=lambda run: seen.append(len(run.loss)))
-    assert seen == [10, 10, 5]
+    parts = train(loss, x, recipe, 24, PROBES, chunk=17, on_chunk=lambda run: seen.append(len(run.loss)))
+    assert seen == [17, 7]
     assert isinstance(parts.loss, np.ndarray)
     assert_same_bits((parts.loss, parts.params, parts.probes), (whole.loss, whole.params, whole.probes))
 
 
-def quartic(eigenvalues, x):
-    return quadratic(eigenvalues, x) + jnp.sum(x**4) / 4 + jnp.sum(x) ** 2 / 100
+def test_measurements_keep_their_steps_across_a_resumption():
+    loss, x = Partial(quadratic, jnp.ones(4)), jnp.ones(4)
+    probes = {"third": Sharpness(every=3)}
+    first = train(loss, x, optax.sgd(0.5), 4, probes)
+    assert first.probes["third"].values.shape == (2, 1)
+    assert train(loss, first.state, optax.sgd(0.5), 4, probes).probes["third"].values.shape == (1, 1)

@@ -1,0 +1,110 @@
+"""The tracker on Hessians that move in a known way, and on a network beside the whole matrix."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.tree_util import Partial
+
+from eosbench.curvature import Sharpness, dense_hessian
+from eosbench.dynamics.training import train
+
+P = 400
+STEPS = 160
+BULK = jnp.linspace(-1.0, 1.0, P)
+
+
+def rising(t, x):
+    """One eigenvalue climbs from the bulk by a hundredth of the top in every step, and overtakes it at step 100."""
+    return 0.5 * (10 * x[0] ** 2 + 9 * x[1] ** 2 + 8 * x[2] ** 2 + 7 * x[3] ** 2) + 0.05 * t * x[4] ** 2
+
+
+def crossing(t, x):
+    """Five eigenvalues within a few percent, one of which overtakes another every ten steps."""
+    phases = jnp.arange(5) * 2 * jnp.pi / 5
+    return 0.5 * jnp.sum((10 + 0.3 * jnp.cos(2 * jnp.pi * t / 50 + phases)) * x[:5] ** 2)
+
+
+def turning(t, x):
+    """The top eigenvector turns at 0.02 per step through the bulk."""
+    return 4.5 * (jnp.cos(0.02 * t) * x[0] + jnp.sin(0.02 * t) * x[-1]) ** 2
+
+
+def jumping(t, x):
+    """The top eigenvector alternates between two directions, as at the edge of stability."""
+    return 5 * (x[0] + 0.1 * jnp.cos(jnp.pi * t) * x[7]) ** 2
+
+
+FORMS = [rising, crossing, turning, jumping]
+
+
+def hessian_form(which, t, x):
+    return 0.5 * jnp.sum(BULK * x**2) + jax.lax.switch(which, FORMS, t, x)
+
+
+def clockwork(which, params):
+    """Its Hessian at x = 0 is that of a form that moves with a clock, which gradient descent advances by 1 per step."""
+    return hessian_form(which, params["clock"], params["x"]) - params["clock"]
+
+
+def follow(form, steps=STEPS, **options):
+    params = {"clock": jnp.zeros(()), "x": jnp.zeros(P)}
+    loss = Partial(clockwork, jnp.asarray(FORMS.index(form)))
+    return train(loss, params, Partial(optax.sgd, 1.0), steps, {"sharpness": Sharpness(**options)}).probes["sharpness"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_moving_spectrum_is_followed_within_the_tolerance(form):
+    track = follow(form)
+    hessian = jax.jit(lambda t: jax.hessian(lambda x: hessian_form(FORMS.index(form), t, x))(jnp.zeros(P)))
+    for t in range(0, STEPS, 6):
+        exact = np.linalg.eigvalsh(hessian(float(t)))[-1]
+        assert exact * (1 - 1e-3) <= track.values[t, 0] <= exact * (1 + 1e-12), t
+    assert track.converged.all()
+    assert track.hvps.mean() <= 4
+
+
+def test_a_jumping_eigenvector_is_predicted():
+    assert follow(jumping).hvps[5:].max() == 2
+
+
+def test_the_block_says_what_is_fresh():
+    track = follow(turning)
+    assert track.block.shape == track.ages.shape == (STEPS, 4)
+    np.testing.assert_allclose(track.ages[:, 0], 0.0, atol=0.2)
+    assert (track.ages[10:].max(1) >= 1).all()
+
+
+def test_a_starved_step_is_marked():
+    track = follow(turning, 30, rtol=1e-9, max_hvps=3)
+    assert not track.converged[5:].any()
+    assert (track.hvps <= 3).all()
+
+
+def test_k_larger_than_the_default_block():
+    track = follow(crossing, 20, k=6)
+    assert track.values.shape == (20, 6)
+    assert track.converged.all()
+
+
+def softly(inputs, targets, params):
+    hidden = jnp.tanh(inputs @ params["a"])
+    return jnp.mean(jnp.sum((hidden @ params["b"] - targets) ** 2, axis=1))
+
+
+def test_a_network_at_the_edge_beside_the_whole_matrix():
+    dtype = jnp.float32
+    keys = jax.random.split(jax.random.key(3), 4)
+    inputs, targets = jax.random.normal(keys[0], (40, 12), dtype), jax.random.normal(keys[1], (40, 3), dtype)
+    params = {"a": jax.random.normal(keys[2], (12, 24), dtype) / 4, "b": jax.random.normal(keys[3], (24, 3), dtype) / 5}
+    loss, eta = Partial(softly, inputs, targets), 0.15
+    probes = {"sharpness": Sharpness(k=2), "params": lambda params: params}
+    run = train(loss, params, Partial(optax.sgd, eta), 400, probes)
+    track = run.probes["sharpness"]
+    for step in range(0, 400, 40):
+        at = jax.tree.map(lambda leaf, step=step: leaf[step], run.probes["params"])
+        exact = np.linalg.eigvalsh(dense_hessian(loss, at))[::-1][:2]
+        np.testing.assert_allclose(track.values[step], exact, rtol=1e-3)
+    assert track.values[-100:, 0].mean() > 0.9 * 2 / eta
+    assert track.converged.all()
