@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Document, Source
-from eosbench.dynamics import gd_step, gradient_descent, stableness, top_eigenvalue, trajectory
+from eosbench.curvature import stableness
+from eosbench.dynamics import gd_step, gradient_descent, top_eigenvalue, trajectory
 from eosbench.problems import Quadratic, curved_valley, quartic, valley
 
 review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
@@ -73,7 +74,11 @@ def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129,
     sharpness = np.asarray(jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))(x))
     x = x[sharpness > 0]
     eta = random.uniform(0.1, 3, size=len(x)) / sharpness[sharpness > 0]
-    smoothness = share * np.asarray(jax.jit(jax.vmap(lambda x, eta: stableness(loss, x, eta, points)))(x, eta)) / eta
+    smoothness = (
+        share
+        * np.asarray(jax.jit(jax.vmap(lambda x, eta: stableness(loss, x, eta, points=points, zooms=0)))(x, eta))
+        / eta
+    )
 
     before, gradient = map(np.asarray, jax.jit(jax.vmap(jax.value_and_grad(loss)))(x))
     after = np.asarray(jax.vmap(loss)(x - eta[:, None] * gradient))

@@ -5,9 +5,11 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.optimize import brentq
 
 from eosbench import Claim, Document, Source
 from eosbench.dynamics import (
+    angle_to_top,
     gd_step,
     iterate,
     limiting_flow,
@@ -20,6 +22,7 @@ from eosbench.dynamics import (
 from eosbench.problems import (
     curved_valley,
     digits,
+    two_valleys,
     valley,
     valley_limit,
     valley_log_sharpness_flow,
@@ -54,6 +57,26 @@ rate = Claim(
     "limiting-flow/sharpness-rate",
     source=Source(talk, "Phase 2, item 2"),
     printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
+    expected="holds",
+)
+
+mean_angle = Claim(
+    "limiting-flow/mean-angle",
+    source=Source(slides, "Results for Normalized GD (3), Theorem 4.4 (2)"),
+    printed=(
+        r"$\frac{1}{\lfloor T_2/\eta^2 \rfloor} \sum_{t=0}^{\lfloor T_2/\eta^2 \rfloor} \theta_t \leq O(\eta)$ "
+        "(alignment in average)."
+    ),
+    expected="holds",
+)
+
+perturbation = Claim(
+    "limiting-flow/perturbation",
+    source=Source(slides, "Results for Normalized GD (3), Phase II"),
+    printed=(
+        r"To make the theoretical analysis feasible, the alignment between $\tilde{x}_t$ and $v_1(x_t)$ should not "
+        r"vanish. To this end, we add a (uniform) noise of magnitude $\mathcal{O}(\eta^{100})$ occasionally."
+    ),
     expected="holds",
 )
 
@@ -202,3 +225,77 @@ def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, s
     evidence.series(
         "slope 2", etas, falls[0] * (np.array(etas) / etas[0]) ** 2, axes=axes, style="reference", scale="loglog"
     )
+
+
+ANGLE_STARTS = np.array([[0.9, 0.7, 1.3, -0.6], [1.1, 0.4, 0.8, 0.9], [0.7, 1.0, -0.4, 0.5], [0.8, -0.6, 0.9, 0.2]])
+
+
+ANGLE_SAMPLES = 300
+
+
+@functools.partial(jax.jit, static_argnames=("step", "exponent"))
+def mean_of_angle(step, x, eta, exponent):
+    """θ over a sample of Phase II, averaged over steps and starts; the sampled steps are not commensurate with 2."""
+    settle, length = jnp.asarray(2.0 / eta, int), jnp.asarray(1.0 / eta**2, int)
+
+    def sampled(x, _):
+        x = iterate(step(curved_valley, eta), x, length // ANGLE_SAMPLES + 1)
+        return x, angle_to_top(curved_valley, x, exponent)
+
+    def one(x):
+        return jax.lax.scan(sampled, iterate(step(curved_valley, eta), x, settle), length=ANGLE_SAMPLES)[1]
+
+    return jnp.mean(jax.vmap(one)(x))
+
+
+@mean_angle.check(
+    etas=(0.02, 0.01, 0.005, 0.0025, 0.00125),
+    controls={"gradient descent on √L": dict(step=sqrt_gd_step, exponent=0.5)},
+)
+def test_the_angle_is_small_on_average(evidence, etas, step=ngd_step, exponent=1.0):
+    means = [float(mean_of_angle(step, ANGLE_STARTS, eta, exponent)) for eta in etas]
+    evidence.at_most("mean angle / eta", np.array(means) / etas, 1.0)
+    axes = ("eta", "mean angle")
+    evidence.series("measured", etas, means, axes=axes, style="points", scale="loglog")
+    evidence.series("eta", etas, etas, axes=axes, style="reference", scale="loglog")
+
+
+UNLUCKY = np.array([1.0, 1.2, 0.0, 0.6])  # z_1 = 0: no component along v_1, ever
+NOISE = 1e-12  # eta^100 is zero in floating point
+KICKS, T_2 = 15, 1.5  # how often, and the length of Phase II; 0.1/eta² steps are whole
+
+
+def perturbed(eta, noise, seed):
+    """Φ at the end of Phase I and after T_2/eta² further steps with uniform noise now and then."""
+    random, step = np.random.default_rng(seed), ngd_step(two_valleys, eta)
+    after = x = iterate(step, UNLUCKY, 2.0 / eta)
+    for _ in range(KICKS):
+        x = iterate(step, x + noise * random.uniform(-1, 1, size=4), round(T_2 / eta**2 / KICKS))
+    return tuple(np.asarray(limiting_map(two_valleys, x).point) for x in (after, x))
+
+
+def right_flow(start):
+    """X(T_2) from a point of Γ."""
+    return np.asarray(limiting_flow(two_valleys, start, [0.0, T_2], coefficient=1 / 4, functional=jnp.log))[-1]
+
+
+def wrong_flow(start):
+    """The same with λ_2 in place of λ_1: only y_2 moves, and ln y_2 + y_2²/4 falls by T_2/4."""
+    level = np.log(start[1]) + start[1] ** 2 / 4 - T_2 / 4
+    return np.array([start[0], brentq(lambda y: np.log(y) + y**2 / 4 - level, 1e-6, 2), 0.0, 0.0])
+
+
+@perturbation.check(etas=(0.02, 0.01, 0.005), replicate=[0, 1, 2], controls={"no noise": dict(noise=0.0)})
+def test_with_noise_it_follows_the_flow_of_the_largest_eigenvalue(evidence, etas, replicate, noise=NOISE):
+    runs = [perturbed(eta, noise, evidence.seed(replicate)) for eta in etas]
+    error = [np.linalg.norm(reached - right_flow(after)) for after, reached in runs]
+    evidence.at_most("‖Φ(x) - X(T_2)‖ / eta", np.array(error) / etas, 1.0)
+    evidence.series("with noise", etas, error, axes=("eta", "‖Φ(x) - X(T_2)‖"), style="points", scale="loglog")
+
+
+@perturbation.check(etas=(0.02, 0.01, 0.005), controls={"with noise": dict(noise=NOISE)})
+def test_without_noise_it_follows_the_flow_of_the_second_eigenvalue(evidence, etas, noise=0.0):
+    runs = [perturbed(eta, noise, evidence.seed()) for eta in etas]
+    wrong, right = ([np.linalg.norm(y - flow(x)) for x, y in runs] for flow in (wrong_flow, right_flow))
+    evidence.at_most("distance to the flow of λ_2", wrong, 1e-4)
+    evidence.at_least("distance to the flow of λ_1", right, 0.2)

@@ -6,13 +6,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Document, Source
+from eosbench.curvature import stableness
 from eosbench.dynamics import (
     angle_to_top,
     gd_step,
     iterate,
     ngd_step,
     sqrt_gd_step,
-    stableness,
     top_eigenvalue,
     trajectory,
 )
@@ -66,6 +66,22 @@ oscillates = Claim(
     expected="holds",
 )
 
+unstable = Claim(
+    "phase-two/unstable-every-other-step",
+    source=Source(slides, "Contribution, Phase 2"),
+    printed="Unstable: stableness at least in one step of every two consecutive steps is > 2.",
+    corrected="... is at least 2, up to O(eta) where L is not quadratic; both are 2 on an orbit of two points.",
+    expected="corrected",
+)
+
+stableness_sqrt = Claim(
+    "phase-two/stableness-sqrt",
+    source=Source(slides, "Results for GD on √L, Theorem 4.8 (1)"),
+    printed=r"$S_L(x_t, \eta_t) \geq \Omega\left(\frac{1}{\theta_t}\right)$.",
+    corrected=r"$S_{\sqrt{L}}(x_t, \eta) \geq \Omega\left(\frac{1}{\theta_t + \eta}\right)$.",
+    expected="corrected",
+)
+
 PHASE_I = 2.0  # more than T_1 from any of the starts
 PHASE_II = 1.0
 SAMPLES = 300
@@ -107,13 +123,34 @@ def phase_two(loss, step, eta, exponent):
 
 
 @eqx.filter_jit
-def stableness_of_pairs(loss, step, x, eta):
-    """S_L(x, eta/‖∇L(x)‖) at each iterate and one step later, and the angle to the top eigenvector."""
+def stableness_of_pairs(loss, step, x, eta, normalized=True):
+    """S_L at each iterate and one step later, and the angle to the top eigenvector.
+
+    The learning rate is eta, or eta/‖∇L(x)‖ if normalized.
+    """
 
     def effective(x):
-        return stableness(loss, x, eta / jnp.linalg.norm(jax.grad(loss)(x)), points=17)
+        size = eta / jnp.linalg.norm(jax.grad(loss)(x)) if normalized else eta
+        return stableness(loss, x, size, points=17, zooms=0)
 
     return jax.vmap(lambda x: (effective(x), effective(step(x)), angle_to_top(loss, x, 1.0)))(x)
+
+
+def curved_root(x):
+    return jnp.sqrt(curved_valley(x))
+
+
+def raised_root(x):
+    return jnp.sqrt(raised_valley(x))
+
+
+ROOTS = {curved_valley: curved_root, raised_valley: raised_root}
+
+
+@eqx.filter_jit
+def stableness_of_root(loss, x, eta, exponent):
+    """S_√L(x, eta), with a zoom to the peak where the segment passes Γ, and the angle to the top eigenvector."""
+    return jax.vmap(lambda x: (stableness(ROOTS[loss], x, eta), angle_to_top(loss, x, exponent)))(x)
 
 
 @loss_sqrt.check(
@@ -229,3 +266,50 @@ def test_the_root_goes_up_and_down_and_its_average_falls(evidence, loss, method,
     evidence.series("√L", eta**2 * np.arange(steps), roots, axes=("time eta² t", "√L"))
     means = roots.reshape(100, -1).mean(1)
     evidence.series("mean", PHASE_II * (np.arange(100) + 0.5) / 100, means, axes=("time eta² t", "√L"))
+
+
+@unstable.check(
+    loss=[curved_valley, valley, skewed_valley],
+    etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
+    controls={"plain gradient descent": dict(method=gd_step)},
+)
+def test_of_two_consecutive_steps_one_is_not_stable(evidence, loss, etas, method=ngd_step):
+    for eta in etas:
+        step = method(loss, eta)
+        x = samples(loss, step, eta)[::3]
+        now, later, _ = stableness_of_pairs(loss, step, x, jnp.asarray(eta), normalized=method is ngd_step)
+        evidence.at_least(f"the larger of S and S', eta = {eta:g}", np.maximum(now, later), 2 - 3 * eta)
+
+
+@unstable.counterexample(curvature=3.0, eta=0.01)
+def test_both_steps_of_an_orbit_of_two_points_are_at_the_threshold(evidence, curvature, eta):
+    """On ½ λ x² the step of length eta from eta/2 leads to -eta/2 and back: S = S' = 2, and 2 is not more than 2."""
+    x = np.array([eta / 2, -eta / 2])
+    size = eta / np.abs(curvature * x)
+    evidence.requires("the two points are an orbit", np.allclose(x - size * curvature * x, x[::-1]))
+    evidence.at_least("the larger of S and S'", np.max(size * curvature), np.nextafter(2, 3), uncertainty=0.0)
+
+
+@stableness_sqrt.check(
+    loss=[curved_valley],
+    etas=(0.02, 0.01, 0.005, 0.0025),
+    controls={"the minimum is not zero": dict(loss=raised_valley)},
+)
+def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss, etas):
+    for eta in etas:
+        x = samples(loss, sqrt_gd_step(loss, eta), eta)[::10]
+        s, angle = map(np.asarray, stableness_of_root(loss, x, jnp.asarray(eta), 0.5))
+        evidence.at_least(f"S (θ + eta), eta = {eta:g}", s * (angle + eta), 0.1)
+        evidence.at_least(f"S, eta = {eta:g}", s, 2)
+    axes = ("angle θ", f"stableness of √L, eta = {eta:g}")
+    evidence.series("S", np.maximum(angle, 1e-7), s, axes=axes, style="points", scale="loglog")
+    grid = np.geomspace(1e-7, 1.6, 50)
+    evidence.series("0.1 / (θ + eta)", grid, 0.1 / (grid + eta), axes=axes, style="reference", scale="loglog")
+
+
+@stableness_sqrt.counterexample(loss=curved_valley, eta=0.0025)
+def test_the_printed_order_with_the_angle_alone(evidence, loss, eta):
+    """θ gets as small as rounding lets it, and S does not get as large."""
+    x = samples(loss, sqrt_gd_step(loss, eta), eta)[::10]
+    s, angle = map(np.asarray, stableness_of_root(loss, x, jnp.asarray(eta), 0.5))
+    evidence.at_least("S θ", s * angle, 0.1)

@@ -25,6 +25,5 @@ from eosbench.dynamics.self_stabilization import edge_point as edge_point
 from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
-from eosbench.dynamics.stableness import stableness as stableness
 from eosbench.dynamics.training import Run as Run
 from eosbench.dynamics.training import train as train

@@ -49,6 +49,15 @@ def valley_sharpness_flow(
     return np.asarray(y0) * np.exp(-2 * np.asarray(coefficient) * np.asarray(time))
 
 
+def two_valleys(x: Float[Array, "4"]) -> Float[Array, ""]:
+    """``½ ((3 + y_1²) z_1² + (1 + y_2²/2) z_2²)`` at ``x = (y_1, y_2, z_1, z_2)``: Γ is the plane z = 0.
+
+    Where ``z_1 = 0`` a gradient method leaves it so, exactly, and never sees the larger eigenvalue 3 + y_1².
+    """
+    y, z = x[:2], x[2:]
+    return ((3 + y[0] ** 2) * z[0] ** 2 + (1 + y[1] ** 2 / 2) * z[1] ** 2) / 2
+
+
 def curved_valley(x: Float[Array, "4"]) -> Float[Array, ""]:
     """``½ ‖M(y) (z - g(y))‖²`` at ``x = (y, z)`` in R² × R²: Γ is the graph of g, a curved surface in R⁴.
 
