@@ -1,10 +1,11 @@
 """Gradient descent beyond the edge of stability balances the factors of a product (Chen and Bruna 2023)."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Document, Source
-from eosbench.dynamics import gd_step, gradient_descent, trajectory
+from eosbench.dynamics import gd_step, gradient_descent, gradient_flow, trajectory
 from eosbench.problems import scalar_factorization
 
 poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
@@ -56,3 +57,67 @@ def test_two_steps_on_the_orbit_multiply_the_difference_by_3_minus_2_eta(evidenc
     evidence.requires("|x - y| passes through [1e-9, 1e-5]", settled.size > 0)
     factor = np.median(difference[settled + 2] / difference[settled])
     evidence.constant("2 in the factor 3 - 2 eta", 2.0, (3 - factor) / eta, 1e-3)
+
+
+flow = Claim(
+    "balancing/gradient-flow",
+    source=Source(poster, "II, Previous balancing effects, [Du2018]"),
+    printed=r"[Du2018] GF: $x^2 - y^2$ remains unchanged.",
+    expected="holds",
+)
+
+STARTS = np.array([[1.5, 0.5], [0.3, 0.2], [2.0, -0.4], [0.1, 1.9], [-1.2, -0.3]])
+
+
+def decayed_factorization(factors):
+    """The scalar factorization with weight decay on x alone."""
+    return scalar_factorization(factors) + 0.05 * jnp.sum(factors[0] ** 2)
+
+
+@flow.check(
+    controls={
+        "gradient descent instead": dict(method="descent"),
+        "weight decay on x": dict(loss=decayed_factorization),
+    }
+)
+def test_gradient_flow_conserves_the_difference_of_squares(evidence, method="flow", loss=scalar_factorization):
+    times = np.linspace(0, 20, 101)
+    if method == "flow":
+        paths = jax.vmap(lambda start: gradient_flow(loss, start, times, rtol=1e-11, atol=1e-13))(STARTS)
+    else:
+        paths = jnp.moveaxis(trajectory(gd_step(loss, 0.2), STARTS.T, 100), 2, 0)
+    x, y = np.moveaxis(np.asarray(paths), 2, 0)
+    difference = x**2 - y**2
+    evidence.at_most("change of x² - y²", np.abs(difference - difference[:, :1]), 1e-9)
+    evidence.at_most("distance from the minimizers in the end", np.abs(x[:, -1] * y[:, -1] - 1), 1e-3)
+    for start, path in zip(STARTS[:3], difference, strict=False):
+        evidence.series(f"from ({start[0]:g}, {start[1]:g})", times, path, axes=("time", "x² - y²"))
+
+
+below = Claim(
+    "balancing/below-the-edge",
+    source=Source(poster, "II, Previous balancing effects, [Wang2022]"),
+    printed=r"[Wang2022] GD below EoS: $x^2 - y^2$ gets smaller, but not 0.",
+    expected="holds",
+)
+
+
+@below.check(
+    eta=[0.3, 0.6, 0.9, 0.97],
+    controls={
+        "beyond the edge it goes to 0": dict(eta=1.1),
+        "the factor 1 - eta (xy - 1)² instead": dict(power=1),
+    },
+)
+def test_every_step_shrinks_the_difference_of_squares(evidence, eta, power=2):
+    """The factor is not printed: one step multiplies x² - y² by 1 - eta² (xy - 1)², exactly."""
+    steps = 3000
+    x, y = np.asarray(trajectory(gd_step(scalar_factorization, eta), np.array([1.1, 0.5]), steps)).T
+    difference, factor = x**2 - y**2, 1 - eta**power * (x * y - 1) ** 2
+    evidence.requires("eta < 1, the edge of the flattest minimizer", eta < 1)
+    evidence.equal("x² - y² after a step", difference[1:], factor[:-1] * difference[:-1], scale=1)
+    evidence.equal("x² - y² in the end", difference[-1], difference[0] * np.prod(factor[:-1]), ulps=4 * steps, scale=1)
+    evidence.at_most("x² - y² in the end, over its start", difference[-1] / difference[0], 0.99)
+    evidence.at_least("x² - y² in the end, over its start", difference[-1] / difference[0], 0.01)
+    evidence.at_most("loss in the end", (x[-1] * y[-1] - 1) ** 2 / 2, 1e-12)
+    evidence.series(f"eta = {eta:g}", np.arange(101), difference[:101], axes=("step", "x² - y²"))

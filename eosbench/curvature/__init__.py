@@ -2,6 +2,10 @@
 
 from eosbench.curvature.batches import MicroBatched as MicroBatched
 from eosbench.curvature.dense import dense_hessian as dense_hessian
+from eosbench.curvature.density import Density as Density
+from eosbench.curvature.density import Trace as Trace
+from eosbench.curvature.density import spectral_density as spectral_density
+from eosbench.curvature.density import trace as trace
 from eosbench.curvature.derivatives import SelfStabilization as SelfStabilization
 from eosbench.curvature.derivatives import directional_derivatives as directional_derivatives
 from eosbench.curvature.derivatives import self_stabilization as self_stabilization

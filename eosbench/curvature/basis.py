@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
-CHUNK = 16
+CHUNK = 8
 """Rows of a basis are visited in chunks, as far as they are filled; the number of rows must be a multiple of it."""
 
 

@@ -11,15 +11,15 @@ from jaxtyping import Array, Float, PyTree
 class MicroBatched(eqx.Module):
     """The mean loss over a data set, summed over chunks in one compiled loop.
 
-    A ragged last chunk counts by its size, so the value, its gradient and its Hessian are those of the whole data set up to
-    rounding, whatever the size of the chunks.
+    A ragged last chunk counts by its size, so the value, its gradient and its Hessian are those of the whole data set
+    up to rounding, whatever the size of the chunks.
 
     Attributes:
         loss: (params, chunk) -> mean loss over the examples of a chunk, a scalar.
         data: a pytree of arrays with the n examples along the leading axis.
         size: examples in a chunk.
-        remat: compute a chunk's intermediate values again for every Hessian-vector product instead of keeping those of all
-            chunks; memory is then that of one chunk, and a product costs one gradient more.
+        remat: compute a chunk's intermediate values again for every Hessian-vector product instead of keeping those of
+            all chunks; memory is then that of one chunk, and a product costs one gradient more.
     """
 
     loss: Callable[[PyTree[Array], PyTree[Array]], Float[Array, ""]]

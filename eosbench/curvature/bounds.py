@@ -9,8 +9,8 @@ FAILURE_PROBABILITY = 1e-6
 TRUST = 3
 """How many times smaller than its residual norm the error of a Ritz value is taken to be at most.
 
-The quadratic estimate r^2/gap is only as good as the gap between Ritz values, and while a close pair is not resolved the
-gap to the next Ritz value is far too wide: that estimate alone settles on the wrong one of a pair in most random starts.
+The quadratic estimate r^2/gap is only as good as the gap between Ritz values, and while a close pair is not resolved
+the gap to the next Ritz value is far too wide: that estimate alone settles on the wrong one in most random starts.
 """
 
 
@@ -38,9 +38,9 @@ def lanczos_gap(
 ) -> Float[Array, ""]:
     """The fraction of the spread lambda_max - lambda_min by which the largest Ritz value may be low.
 
-    After `steps` Lanczos steps (a Krylov space of that dimension) from a start uniform on the sphere of R^p, the fraction
-    is exceeded with probability at most `failure`: 1.648 sqrt(p) exp(-sqrt(fraction) (2 steps - 1)) is the bound of
-    Kuczynski and Wozniakowski (SIAM J. Matrix Anal. Appl. 13, 1992, Theorem 4.2), for H - lambda_min, which is positive
+    After `steps` Lanczos steps (a Krylov space of that dimension) from a start uniform on the sphere of R^p, the
+    fraction is exceeded with probability at most `failure`: 1.648 sqrt(p) exp(-sqrt(fraction) (2 steps - 1)), the
+    bound of Kuczynski and Wozniakowski (SIAM J. Matrix Anal. Appl. 13, 1992, Theorem 4.2), for H - lambda_min, positive
     semi-definite. A block of independent starts fails only where each of them would. A guess of equal norm added to a
     random start of the block at most doubles the probability that the start is nearly orthogonal to an eigenvector.
     """

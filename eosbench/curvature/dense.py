@@ -10,7 +10,7 @@ from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 
 
 def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
-    """The Hessian in float64 on the host, shape (p, p), symmetrized; its entries carry the rounding of the params' dtype."""
+    """The Hessian in float64 on the host, shape (p, p), symmetrized; its entries are as exact as the params' dtype."""
 
     @jax.jit
     def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:

@@ -17,7 +17,8 @@ class SelfStabilization(NamedTuple):
 
     Attributes:
         alpha: -grad L . grad S, how fast gradient flow sharpens, in units of sharpness per time; scalar.
-        beta: |P grad S|^2 with P the projection orthogonal to the top eigenvector, the strength of the restoring force; scalar.
+        beta: |P grad S|^2 with P the projection orthogonal to the top eigenvector, how strongly the sharpness is
+            restored; scalar.
         sharpness_gradient: grad S, flat, shape (p,).
     """
 
@@ -50,8 +51,8 @@ def directional_derivatives(
 def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> Float[Array, " p"]:
     """The gradient of an eigenvalue of the Hessian with unit eigenvector `vector`, flat.
 
-    It is the third derivative of the loss contracted twice with the vector, for the eigenvector's own motion does not count
-    in first order. The eigenvalue must be simple: that of a multiple one has no gradient.
+    It is the third derivative of the loss contracted twice with the vector, for the eigenvector's own motion does not
+    count in first order. The eigenvalue must be simple: that of a multiple one has no gradient.
     """
     check_params(params)
     check_loss(loss, params)

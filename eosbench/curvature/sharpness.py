@@ -6,12 +6,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import lanczos
+from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Loss, check_params, linearize
 from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
-
-DENSE = 256
-"""Up to this many parameters the whole matrix is cheaper than an iteration and certain."""
 
 
 def sharpness(
@@ -26,7 +23,7 @@ def sharpness(
     """The k algebraically largest eigenvalues of the Hessian of `loss` at `params`, each with an error.
 
     Compiled once for a loss, the shapes of `params`, and k. A loss is recognized by identity, so pass a module-level
-    function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a fresh lambda per call.
+    function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a new lambda per call.
 
     Args:
         loss: a map from a pytree to a real scalar.
@@ -75,7 +72,7 @@ def solve(
     point = linearize(loss, params)
     p, dtype = point.gradient.size, point.gradient.dtype
     rtol = rtol.astype(dtype)
-    if p <= max(DENSE, 16 * k):
+    if p <= dense_limit(k):
         spectrum = dense_spectrum(point.product, p, k, rtol, dtype)
     else:
         spectrum = lanczos(point.product, p, k, rtol, max_hvps, key, dtype, guess=point.gradient)

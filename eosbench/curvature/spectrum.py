@@ -12,13 +12,13 @@ CONVERGED, STARVED, NOT_FINITE = range(3)
 
 
 class Spectrum(eqx.Module):
-    """The k algebraically largest eigenvalues of a Hessian, each with an error, in units of loss over parameter squared.
+    """The k algebraically largest eigenvalues of a Hessian, each with an error, in loss over parameter squared.
 
     Attributes:
         values: Rayleigh quotients of `vectors` from fresh products, descending, shape (k,). Up to the rounding of a
             product each is a lower bound of the eigenvalue of its rank.
-        errors: how far below its eigenvalue each may lie, min(r, max(r^2/gap, r/3)) of its residual norm r, shape (k,); see
-            `eosbench.curvature.bounds`. That the eigenvalue is the one of this rank rests on the random start.
+        errors: how far below its eigenvalue each may lie, min(r, max(r^2/gap, r/3)) of its residual norm r, shape (k,);
+            see `eosbench.curvature.bounds`. That the eigenvalue is the one of this rank rests on the random start.
         upper: the largest eigenvalue lies below, but for the failure probability of the random start (1e-6), scalar.
             See `eosbench.curvature.bounds`.
         vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`.

@@ -27,11 +27,11 @@ def stableness(
     rtol: float = 1e-3,
     key: PRNGKeyArray | None = None,
 ) -> Float[Array, ""]:
-    """S_L(x, eta) = eta times the largest sharpness on the segment from x to x - eta grad L(x); a step is stable up to 2.
+    """S_L(x, eta) = eta times the largest sharpness between x and x - eta grad L(x); a step is stable up to 2.
 
-    The segment is sampled at `points`, and around the sharpest of them again, `zooms` times, each ten times finer: near a
-    minimum of the square root of a loss, the sharpness has a peak so narrow that an even grid misses it by orders of
-    magnitude (Arora, Li, Panigrahi, ICML 2022, definition 1.1). A lower bound of the supremum, by a local search.
+    The segment is sampled at `points`, and around the sharpest of them again, `zooms` times, each ten times finer:
+    near a minimum of the square root of a loss, the sharpness has a peak so narrow that an even grid misses it by
+    orders of magnitude (Arora, Li, Panigrahi, ICML 2022, definition 1.1). A local search, so a lower bound.
 
     Args:
         loss, params: as for `sharpness`.

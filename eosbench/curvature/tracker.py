@@ -1,10 +1,11 @@
 """Following the largest eigenvalues of a Hessian along a trajectory: a probe for `eosbench.train`.
 
-A Davidson iteration whose search space is carried from step to step. The Hessian changes little in a step, so of the carried
-vectors only the wanted ones are multiplied by the new Hessian at first. The others keep their entries of the projected
-matrix from the step at which they were last multiplied, with an allowance that grows with age; only their couplings
-to multiplied vectors are new, by symmetry, at no cost. The next product goes where the projected matrix, with these
-allowances, or the part of the residual outside the space promises most, until what is promised is within the tolerance.
+A Davidson iteration whose search space is carried from step to step. The Hessian changes little in a step, so of the
+carried vectors only the wanted ones, and one other in turn, are multiplied by the new Hessian at first. The others keep
+their entries of the projected matrix from the step at which they were last multiplied, with an allowance that grows
+with age; only their couplings to multiplied vectors are new, by symmetry, at no cost. The next product goes where the
+projected matrix, with these allowances, or the part of the residual outside the space promises most, until what is
+promised is within the tolerance.
 """
 
 from typing import NamedTuple
@@ -16,11 +17,18 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature.bounds import trusted_error
 from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import lanczos
+from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Linearization, block_product
+from eosbench.curvature.space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 
 DENSE = 64
-"""Up to this many parameters every step solves the whole matrix."""
+"""Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""
+
+CHANCE = 0.1
+"""Share of a random direction in the explorer after each of its products."""
+
+DECAY = 0.8
+"""How slowly the allowance for stale entries forgets a fast change."""
 
 WORK = 4
 """Rows of the search space beyond the block; it is compressed to the block when they are full."""
@@ -37,7 +45,8 @@ class Track(NamedTuple):
         converged: whether errors <= rtol |value| + 10 eps norm(H) for all k, scalar.
         hvps: Hessian-vector products spent in this step, scalar.
         block: Ritz values of all carried vectors, shape (block,), the first k of them close to `values`.
-        ages: how many steps ago the products were taken that each of `block` rests on, weighted, shape (block,); 0 is fresh.
+        ages: how many steps ago the products were taken that each of `block` rests on, weighted, shape (block,); 0 is
+            fresh.
     """
 
     values: Float[Array, " k"]
@@ -50,27 +59,14 @@ class Track(NamedTuple):
 
 
 class _State(NamedTuple):
-    vectors: Float[Array, "b p"]
-    values: Float[Array, " b"]
-    ages: Float[Array, " b"]
-    wanted: Float[
-        Array, "k p"
-    ]  # the k wanted vectors as they were found; `vectors` holds a prediction of the next ones
+    vectors: Float[Array, "b+1 p"]  # the last one is the explorer
+    values: Float[Array, " b+1"]
+    ages: Float[Array, " b+1"]
+    wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
-    explorer: Float[Array, " p"]
     drift: Float[Array, ""]  # how much a value changes in a step, a decaying maximum
     step: Int[Array, ""]
     key: PRNGKeyArray
-
-
-class _Space(NamedTuple):
-    basis: Float[Array, "c p"]  # orthonormal rows, `filled` of them
-    images: Float[Array, "c p"]  # products of the fresh rows, zero elsewhere
-    projected: Float[Array, "c c"]
-    fresh: Bool[Array, " c"]
-    ages: Float[Array, " c"]
-    filled: Int[Array, ""]
-    hvps: Int[Array, ""]
 
 
 class _Estimate(NamedTuple):
@@ -90,11 +86,10 @@ class Sharpness(eqx.Module):
     Attributes:
         k: how many values must meet the tolerance.
         rtol: tolerance of the error estimates relative to each value.
-        max_hvps: most products in one step; where they do not suffice, the step is marked as not converged.
+        max_hvps: most products in one step, of which k + 1 are always spent; where they do not suffice, the step is
+            marked as not converged.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
         every: measure every this many steps.
-        explore: every this many measurements one product goes to a direction that started at random, so that an eigenvalue
-            that rises outside the block is noticed.
         seed: for the random directions.
     """
 
@@ -103,11 +98,10 @@ class Sharpness(eqx.Module):
     max_hvps: int = 48
     block: int = 4
     every: int = 1
-    explore: int = 8
     seed: int = 0
 
     def __check_init__(self) -> None:
-        for name in ("k", "block", "every", "explore", "max_hvps"):
+        for name in ("k", "block", "every", "max_hvps"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} of a Sharpness probe is {getattr(self, name)}: it must be at least 1.")
         if not self.rtol > 0:
@@ -118,20 +112,20 @@ class Sharpness(eqx.Module):
         p, dtype = point.gradient.size, point.gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
-        if p <= DENSE:
+        b = max(self.block, self.k + 1)
+        if p <= max(DENSE, 8 * (b + 1)):
             return None
-        b = min(max(self.block, self.k + 1), p // 4)
-        key, cold_key, explorer_key = jax.random.split(jax.random.key(self.seed), 3)
-        if p <= max(256, 16 * b):
-            cold = dense_spectrum(point.product, p, b, self.rtol, dtype)
+        key, cold_key = jax.random.split(jax.random.key(self.seed))
+        if p <= dense_limit(self.k):
+            cold = dense_spectrum(point.product, p, b + 1, self.rtol, dtype)
         else:
+            extra = b + 1 - self.k
             cold = lanczos(
-                point.product, p, self.k, self.rtol, 2000, cold_key, dtype, guess=point.gradient, extra=b - self.k
+                point.product, p, self.k, self.rtol, 2000, cold_key, dtype, guess=point.gradient, extra=extra
             )
-        explorer = jax.random.normal(explorer_key, (p,), dtype)
-        wanted, zero = cold.vectors[: self.k], jnp.zeros((), dtype)
+        wanted, ages, zero = cold.vectors[: self.k], jnp.ones(b + 1, dtype), jnp.zeros((), dtype)
         still = jnp.zeros_like(wanted)
-        return _State(cold.vectors, cold.values, jnp.ones(b, dtype), wanted, still, explorer, zero, jnp.asarray(0), key)
+        return _State(cold.vectors, cold.values, ages, wanted, still, zero, jnp.asarray(0), key)
 
     def measure(self, point: Linearization, state: _State | None) -> tuple[Track, _State | None]:
         """Values at a point, and the state for the next one."""
@@ -143,29 +137,32 @@ class Sharpness(eqx.Module):
             return Track(values, errors, errors, spectrum.converged, spectrum.hvps, values, age), None
 
         b = len(state.vectors)
-        exploring = state.step % self.explore == self.explore - 1
-        space = _start(point, state, self.k, b + WORK, exploring)
-        change = jnp.abs(_sorted_eigh(space.projected, space.fresh)[0][0] - state.values[0])
-        drift = jnp.maximum(change, 0.8 * state.drift)
+        room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
+        space = _start(point, state, self.k, room)
+        # How fast entries of the matrix change, seen where they were just renewed, but for the explorer, which moves.
+        change = jnp.abs(jnp.diag(space.projected)[:b] - state.values) / state.ages
+        change = jnp.where(space.fresh[:b] & (jnp.arange(b) < b - 1), change, 0).max()
+        drift = jnp.maximum(change, DECAY * state.drift)
 
-        def unmet(carry: tuple[_Space, _Estimate]) -> Bool[Array, ""]:
+        def unmet(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
             return ~estimate.met & (space.hvps < self.max_hvps) & jnp.isfinite(estimate.errors).all()
 
-        def unmet_with_room(carry: tuple[_Space, _Estimate]) -> Bool[Array, ""]:
-            return unmet(carry) & (carry[0].filled < b + WORK)
+        def unmet_with_room(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
+            return unmet(carry) & (carry[0].filled < room)
 
-        def expand(carry: tuple[_Space, _Estimate]) -> tuple[_Space, _Estimate]:
-            space = _multiply(point, *carry, b)
+        def expand(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
+            space, estimate = carry
+            space = multiply(point.product, space, b, estimate.go_inside, estimate.inside, estimate.outside)
             return space, self._estimate(space, drift, b)
 
-        def restart(carry: tuple[_Space, _Estimate]) -> tuple[_Space, _Estimate]:
-            space = _compress(carry[0], b)
+        def restart(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
+            space = compress(carry[0], b)
             return jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
 
         carry = jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
         space, estimate = jax.lax.while_loop(unmet, restart, carry)
-        state = _carry(space, state, drift, exploring)
+        state = _carry(space, state, drift)
         return (
             Track(
                 estimate.values,
@@ -173,17 +170,17 @@ class Sharpness(eqx.Module):
                 estimate.residuals,
                 estimate.met & jnp.isfinite(point.loss),
                 space.hvps,
-                state.values,
-                state.ages - 1,
+                state.values[:-1],
+                state.ages[:-1] - 1,
             ),
             state,
         )
 
-    def _estimate(self, space: _Space, drift: Float[Array, ""], b: int) -> _Estimate:
+    def _estimate(self, space: Space, drift: Float[Array, ""], b: int) -> _Estimate:
         k, c = self.k, len(space.basis)
         live = jnp.arange(c) < space.filled
         stale = live & ~space.fresh
-        values, y = _sorted_eigh(space.projected, space.fresh)
+        values, y = sorted_eigh(space.projected, space.fresh)
         values, y = values[:k], y[:, :k].T
         coupling = jnp.where(stale, y @ space.projected, 0)
         outside = y @ space.images - (values[:, None] * y + coupling) @ space.basis
@@ -191,9 +188,9 @@ class Sharpness(eqx.Module):
         residuals = jnp.sqrt(outside_norms**2 + jnp.sum(coupling**2, axis=1))
 
         allowance = jnp.where(stale, drift * space.ages, 0)
-        promised, z = _sorted_eigh(space.projected + jnp.diag(allowance), live)
+        promised, z = sorted_eigh(space.projected + jnp.diag(allowance), live)
         gain_inside = jnp.maximum(promised[:k] - values, 0)
-        gap = jnp.maximum(values - promised[b - 1], 0)
+        gap = jnp.maximum(values - promised[b - 2], 0)
         gain_outside = trusted_error(outside_norms, gap)
         errors = gain_inside + gain_outside
         scale = jnp.abs(space.projected).max()
@@ -212,142 +209,70 @@ class Sharpness(eqx.Module):
         )
 
 
-def _sorted_eigh(matrix: Float[Array, "c c"], mask: Bool[Array, " c"]) -> tuple[Array, Array]:
-    """Eigenpairs of the masked rows and columns, descending; the others' come last."""
-    matrix = jnp.where(mask[:, None] & mask, matrix, 0)
-    floor = -2 * jnp.abs(matrix).sum(1).max() - 1
-    values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(mask, 0, floor)), symmetrize_input=False)
-    return values[::-1], vectors[:, ::-1]
-
-
-def _start(point: Linearization, state: _State, k: int, c: int, exploring: Bool[Array, ""]) -> _Space:
-    """The carried rows, of which the wanted ones are multiplied, and with them the one with the oldest product or the explorer."""
+def _start(point: Linearization, state: _State, k: int, c: int) -> Space:
+    """The carried rows, of which the wanted ones and the one with the oldest product are multiplied, together."""
     b, p = state.vectors.shape
     dtype = state.vectors.dtype
-    explorer = _orthogonal(state.explorer, state.vectors)
-    chosen = jnp.append(jnp.arange(k), jnp.where(exploring, b, k + jnp.argmax(state.ages[k:])))
-    basis = jnp.concatenate([state.vectors, explorer[None], jnp.zeros((c - b - 1, p), dtype)])
-    images = block_product(point.product, basis[chosen])
+    chosen = jnp.append(jnp.arange(k), k + jnp.argmax(state.ages[k:]))
+    images = block_product(point.product, state.vectors[chosen])
+    basis = jnp.concatenate([state.vectors, jnp.zeros((c - b, p), dtype)])
     rows = basis @ images.T
     projected = jnp.zeros((c, c), dtype).at[:b, :b].set(jnp.diag(state.values))
     projected = projected.at[:, chosen].set(rows).at[chosen, :].set(rows.T)
     middle = rows[chosen]
     projected = projected.at[jnp.ix_(chosen, chosen)].set((middle + middle.T) / 2)
-    return _Space(
-        basis.at[b].multiply(exploring),
+    return Space(
+        basis,
         jnp.zeros((c, p), dtype).at[chosen].set(images),
         projected,
         jnp.zeros(c, bool).at[chosen].set(True),
         jnp.zeros(c, dtype).at[:b].set(state.ages).at[chosen].set(0),
-        b + exploring.astype(int),
+        jnp.asarray(b),
         jnp.asarray(k + 1),
     )
 
 
-def _orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[Array, " p"]:
-    """The normalized part of a vector outside orthonormal rows (zero rows do no harm)."""
-    vector = vector / jnp.linalg.norm(vector)
-    vector = vector - (basis @ vector) @ basis
-    return vector / jnp.linalg.norm(vector)
-
-
-def _multiply(point: Linearization, space: _Space, estimate: _Estimate, b: int) -> _Space:
-    """One product where the estimate promises most: a combination of stale rows, or a new row outside the space."""
-    inside = estimate.go_inside
-    # A reflection among the stale rows brings the promising combination into one of them. Written for both cases without
-    # a branch, which would copy the space.
-    turned = jnp.argmax(jnp.abs(estimate.inside))
-    normal = (estimate.inside * jnp.where(estimate.inside[turned] < 0, 1, -1)).at[turned].add(-1)
-    length = normal @ normal
-    normal = jnp.where(inside & (length > 0), normal / jnp.sqrt(jnp.where(length > 0, length, 1)), 0)
-    reflection = jnp.eye(len(normal), dtype=normal.dtype) - 2 * jnp.outer(normal, normal)
-    block = space.basis[:b]  # every stale row is one of the carried ones
-    basis = space.basis.at[:b].set(block - 2 * normal[:b, None] * (normal[:b] @ block))
-    projected = reflection @ space.projected @ reflection
-    ages = jnp.where(space.fresh, space.ages, reflection**2 @ space.ages)
-
-    row = jnp.where(inside, turned, space.filled)
-    vector = jnp.where(inside, basis[turned], _orthogonal(estimate.outside, basis))
-    image = point.product(vector)
-    basis = jax.lax.dynamic_update_slice(basis, vector[None], (row, 0))
-    entries = basis @ image
-    projected = jax.lax.dynamic_update_slice(projected, entries[:, None], (0, row))
-    projected = jax.lax.dynamic_update_slice(projected, entries[None, :], (row, 0))
-    return _Space(
-        basis,
-        jax.lax.dynamic_update_slice(space.images, image[None], (row, 0)),
-        projected,
-        space.fresh.at[row].set(True),
-        ages.at[row].set(0),
-        space.filled + ~inside,
-        space.hvps + 1,
-    )
-
-
-def _compress(space: _Space, b: int) -> _Space:
-    """Only the b largest fresh Ritz pairs, when the space is full."""
-    c = len(space.basis)
-    values, y = _sorted_eigh(space.projected, space.fresh)
-    keep = jnp.where(jnp.arange(c) < jnp.minimum(b, space.fresh.sum()), y, 0).T
-    kept = jnp.arange(c) < jnp.minimum(b, space.fresh.sum())
-    return space._replace(
-        basis=keep @ space.basis,
-        images=keep @ space.images,
-        projected=jnp.diag(jnp.where(kept, values, 0)),
-        fresh=kept,
-        ages=jnp.zeros_like(space.ages),
-        filled=kept.sum(),
-    )
-
-
-def _carry(space: _Space, state: _State, drift: Float[Array, ""], explored: Bool[Array, ""]) -> _State:
+def _carry(space: Space, state: _State, drift: Float[Array, ""]) -> _State:
     """The block for the next step: the largest Ritz vectors over fresh and stale rows together."""
     c, b = len(space.basis), len(state.vectors)
     live = jnp.arange(c) < space.filled
-    values, z = _sorted_eigh(space.projected, live)
+    values, z = sorted_eigh(space.projected, live)
     z = z[:, :b].T
     ages = z**2 @ space.ages + 1
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
     step = jnp.where(space.fresh, z, 0) * jnp.where(values[0] > 0, 1 / values[0], 0)
     vectors = (z - step @ space.projected) @ space.basis + step @ space.images
-    vectors = _orthonormal(vectors)
+    vectors = orthonormal(vectors)
     wanted, motion, predicted = _predict(vectors, state)
 
-    def advance(key: PRNGKeyArray) -> Float[Array, " p"]:
-        # A shifted power step, since the negative end of the spectrum must not win, and a little chance.
-        x, image = space.basis[b], space.images[b]
-        x = image + values[0] / 2 * x
-        x = _orthogonal(x, vectors)
-        chance = jax.random.normal(key, x.shape, x.dtype)
-        return x + 0.1 * chance / jnp.linalg.norm(chance)
-
+    # The explorer's power steps find what rises from outside the block; a little chance keeps them from settling.
     key, chance_key = jax.random.split(state.key)
-    explorer = jax.lax.cond(explored, advance, lambda _: state.explorer, chance_key)
-    return _State(predicted, values[:b], ages, wanted, motion, explorer, drift, state.step + 1, key)
 
+    def disturb(row: Float[Array, " p"]) -> Float[Array, " p"]:
+        chance = jax.random.normal(chance_key, row.shape, row.dtype)
+        return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
 
-def _orthonormal(vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
-    """Gram-Schmidt on nearly orthonormal rows."""
-    triangle = jnp.linalg.cholesky(vectors @ vectors.T)
-    return (
-        jax.scipy.linalg.solve_triangular(triangle, jnp.eye(len(vectors), dtype=triangle.dtype), lower=True) @ vectors
-    )
+    last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
+    predicted = predicted.at[-1].set(last)
+    return _State(predicted, values[:b], ages, wanted, motion, drift, state.step + 1, key)
 
 
 def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array, Array]:
     """The wanted vectors, their displacement, and the block in which they are moved on by what the last two tell.
 
-    At the edge of stability the iterates jump to and fro across a valley, and the eigenvectors with them: the displacement
-    of a step is minus that of the step before; along a smooth path it is the same again. The factor is fitted. Only
-    displacements outside the block matter, for inside it the projected matrix is solved anyway.
+    At the edge of stability the iterates jump to and fro across a valley, and the eigenvectors with them: the
+    displacement of a step is minus that of the step before; along a smooth path it is the same again. The factor is
+    fitted. Only displacements outside the block matter, for inside it the projected matrix is solved anyway.
     """
     k = len(state.wanted)
     wanted = vectors[:k]
     overlap = wanted @ state.wanted.T  # also aligns signs
     before = overlap @ state.wanted
-    motion = (before @ vectors.T) @ vectors - before
+    # Divided so that the vectors before are the wanted ones minus this: tangents, not sines, of the angles between.
+    squares = jnp.sum(overlap**2, axis=1, keepdims=True)
+    motion = jnp.where(squares > 0.25, ((before @ vectors.T) @ vectors - before) / squares, 0)
     last = overlap @ state.motion
     length = jnp.sum(last**2, axis=1)
     factor = jnp.where(length > 0, jnp.sum(motion * last, axis=1) / jnp.where(length > 0, length, 1), 0)
     moved = vectors.at[:k].add(jnp.clip(factor, -1, 1)[:, None] * motion)
-    return wanted, motion, _orthonormal(moved)
+    return wanted, motion, orthonormal(moved)

@@ -3,6 +3,9 @@
 Each is written as a sum over independent copies of itself, so that an array of starts is a grid of separate problems.
 """
 
+from collections.abc import Callable
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
@@ -49,3 +52,16 @@ def scalar_factorization(factors: Float[Array, "2 ..."]) -> Float[Array, ""]:
     """
     x, y = factors
     return jnp.sum((x * y - 1) ** 2) / 2
+
+
+class SquaredError(eqx.Module):
+    """``(g(x) - g(m))²`` summed over the entries of x: the squared loss of a base model g with the minimizer m.
+
+    Its edge is at ``2/f''(m) = 1/g'(m)²``.
+    """
+
+    model: Callable[[Float[Array, "..."]], Float[Array, "..."]] = eqx.field(static=True)
+    minimizer: Float[Array, ""] = eqx.field(converter=jnp.asarray)
+
+    def __call__(self, x: Float[Array, "..."]) -> Float[Array, ""]:
+        return jnp.sum((self.model(x) - self.model(self.minimizer)) ** 2)

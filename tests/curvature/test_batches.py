@@ -18,17 +18,16 @@ def squared_error(params, batch):
 @pytest.fixture(scope="module")
 def problem():
     keys = jax.random.split(jax.random.key(0), 4)
-    params = {"w": jax.random.normal(keys[0], (20, 16)), "v": jax.random.normal(keys[1], (16,))}
+    params = {"w": jax.random.normal(keys[0], (20, 10)), "v": jax.random.normal(keys[1], (10,))}
     data = (jax.random.normal(keys[2], (N, 20)), jax.random.normal(keys[3], (N,)))
     return jax.tree.map(lambda x: x.astype(jnp.float32), (params, data))
 
 
-@pytest.mark.parametrize("remat", [False, True])
-@pytest.mark.parametrize("size", [1, 7, N, 2 * N])
+@pytest.mark.parametrize(("size", "remat"), [(1, False), (7, True), (7, False), (N, True), (2 * N, False)])
 def test_every_size_gives_the_same_product_and_value(problem, size, remat):
     params, data = problem
     whole, chunked = (lambda p: squared_error(p, data)), MicroBatched(squared_error, data, size, remat)
-    vector = jnp.ones(336, jnp.float32) / 336**0.5
+    vector = jnp.ones(210, jnp.float32) / 210**0.5
     product = jax.jit(lambda loss, v: linearize(loss, params).product(v), static_argnums=0)
     expected = product(whole, vector)
     found = jax.jit(lambda v: linearize(chunked, params).product(v))(vector)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
-from eosbench.problems import cross_entropy, digits, mlp
+from eosbench.problems import Dataset, cnn, cross_entropy, digits, flattened, mlp, photographs, vgg
 
 DATA = digits(40, seed=2)
 
@@ -57,3 +57,48 @@ def test_other_data_and_other_parameters_compile_nothing():
     for seed in range(3):
         value(*mlp(digits(40, seed=seed), jax.random.key(seed), width=16))
     assert len(traces) == 1
+
+
+def test_a_convolutional_network_against_scipy():
+    from scipy.signal import correlate
+
+    data = photographs(4, seed=0)
+    loss, params = cnn(data, jax.random.key(0), width=2)
+    maps = data.inputs.astype(float)
+    for block in params.blocks:
+        weight, bias = (np.asarray(array, float) for array in (block[0].weight, block[0].bias))
+        padded = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        maps = np.stack(
+            [
+                [np.tanh(correlate(image, w, "valid")[0] + b[0, 0]) for w, b in zip(weight, bias, strict=True)]
+                for image in padded
+            ]
+        )
+        maps = (maps[..., ::2, ::2] + maps[..., 1::2, ::2] + maps[..., ::2, 1::2] + maps[..., 1::2, 1::2]) / 4
+    outputs = maps.reshape(4, -1) @ np.asarray(params.last.weight, float).T
+    np.testing.assert_allclose(loss.outputs(params), outputs, rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="side 6 cannot be halved 2 times"):
+        cnn(Dataset(data.inputs[:, :, :6, :6], data.targets), jax.random.key(0))
+
+
+@pytest.mark.parametrize(("layers", "blocks"), [(11, (1, 1, 2, 2, 2)), (16, (2, 2, 3, 3, 3))])
+def test_the_shapes_of_vgg(layers, blocks):
+    data = photographs(6, seed=0)
+    loss, params = vgg(data, jax.random.key(0), layers=layers, width=2)
+    assert tuple(map(len, params.blocks)) == blocks
+    assert [block[-1].weight.shape[0] for block in params.blocks] == [2, 4, 8, 16, 16]
+    assert sum(blocks) + 1 == layers - 2  # the original ends in three linear layers
+    assert jax.eval_shape(loss.outputs, params).shape == (6, 6)
+    with pytest.raises(ValueError, match="layers=13"):
+        vgg(data, jax.random.key(0), layers=13)
+
+
+def test_a_flat_loss_is_the_loss_in_double_precision():
+    loss, params = mlp(DATA, jax.random.key(0), width=16)
+    flat, x = flattened(loss, params)
+    assert x.dtype == jnp.float64
+    assert x.shape == (sum(leaf.size for leaf in jax.tree.leaves(params)),)
+    assert float(flat(x)) == pytest.approx(float(loss(params)), rel=1e-5)
+    assert flat(x).dtype == jnp.float64
+    again, _ = flattened(*mlp(digits(40, seed=5), jax.random.key(1), width=16))
+    assert jax.tree.structure(again) == jax.tree.structure(flat)  # another data set compiles nothing

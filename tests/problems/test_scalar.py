@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.problems.scalar import quartic, quartic_orbit, quartic_step_size, scalar_factorization
+from eosbench.problems.scalar import SquaredError, quartic, quartic_orbit, quartic_step_size, scalar_factorization
 
 
 def test_the_quartic_and_its_derivatives():
@@ -43,3 +43,10 @@ def test_the_flattest_minimizer_of_the_factorization_has_sharpness_two():
     for x in (1.0, 1.3, 0.4):
         hessian = jax.hessian(scalar_factorization)(jnp.array([x, 1 / x]))
         assert np.linalg.eigvalsh(hessian)[-1] == pytest.approx(x**2 + x**-2)
+
+
+def test_the_squared_error_of_a_model_has_its_edge_at_one_over_the_squared_slope():
+    loss = SquaredError(jnp.sin, 0.5)
+    x = np.array([0.5, 0.9])
+    assert loss(x) == pytest.approx((np.sin(0.9) - np.sin(0.5)) ** 2)
+    assert jax.hessian(loss)(jnp.array([0.5]))[0, 0] == pytest.approx(2 * np.cos(0.5) ** 2)

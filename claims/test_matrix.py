@@ -1,0 +1,215 @@
+"""Matrix factorization beyond the edge of stability (Chen and Bruna 2023, IV)."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eosbench import Claim, Document, Source
+from eosbench.dynamics import gd_step, iterate, two_cycle
+from eosbench.problems import MatrixFactorization, one_d_condition, quartic
+
+poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
+
+condition = Claim(
+    "matrix/one-d-condition",
+    source=Source(poster, "IV, 1D condition at any minimizer"),
+    printed=(
+        r"For any minimizer with $\mathbf{Y}\mathbf{Z}^\top = \mathbf{C}$, consider the 1D function $L_\Delta$ at "
+        r"the cross "
+        r"section of the loss landscape $L$ and the leading eigen-direction $\Delta$ of Hessian. $L_\Delta$ "
+        r"satisfies the 1D "
+        r"condition at the minimizer as $3[L_\Delta^{(3)}]^2 - L_\Delta^{(2)}L_\Delta^{(4)} > 0$."
+    ),
+    corrected=(
+        r"... if the largest singular values of $\mathbf{Y}$ and $\mathbf{Z}$ are simple and their right singular "
+        r"vectors are "
+        r"not orthogonal; the left-hand side is $96 s_Y^2 s_Z^2 (v_Y \cdot v_Z)^2 / (s_Y^2 + s_Z^2)$."
+    ),
+    expected="corrected",
+)
+
+
+def spectrum(d, second):
+    """Eigenvalues 1, λ2 and d - 2 below."""
+    return np.array([1.0, *second * np.array([1.0, 0.6, 0.3, 0.1, 0.05])])[:d]
+
+
+def target(d, second, random):
+    """A positive semidefinite C with that spectrum, and its top eigenvector."""
+    basis = np.linalg.qr(random.standard_normal((d, d)))[0]
+    return basis * spectrum(d, second) @ basis.T, basis[:, 0]
+
+
+@eqx.filter_jit
+def leading_directions(loss, factors):
+    """The unit eigenvector of the Hessian's largest eigenvalue at each of the factors."""
+
+    def top(factors):
+        flat = factors.ravel()
+        hessian = jax.hessian(lambda x: loss(x.reshape(factors.shape)))(flat)
+        return jnp.linalg.eigh(hessian)[1][:, -1].reshape(factors.shape)
+
+    return jax.lax.map(top, factors)
+
+
+@eqx.filter_jit
+def along(loss, factors, direction):
+    """L'', L''' and L'''' along a direction at each of the factors."""
+
+    def line(factors, direction):
+        derivative, values = (lambda t: loss(factors + t * direction)), []
+        for _ in range(4):
+            derivative = jax.grad(derivative)
+            values.append(derivative(0.0))
+        return jnp.stack(values[1:])
+
+    return jax.vmap(line)(factors, direction)
+
+
+@condition.check(
+    d=[2, 3, 5],
+    controls={"random directions": dict(direction="random"), "not at a minimizer": dict(scale=1.1)},
+)
+def test_the_condition_along_the_top_direction(evidence, d, direction="leading", scale=1.0):
+    random = np.random.default_rng(evidence.seed())
+    c, _ = target(d, 0.5, random)
+    y = random.standard_normal((100, d, d))
+    y /= np.linalg.norm(y, axis=(1, 2), keepdims=True) / np.sqrt(d)
+    z = np.swapaxes(np.linalg.solve(y, np.broadcast_to(scale * c, y.shape)), 1, 2)
+    factors = np.stack([y, z], axis=1)
+    loss = MatrixFactorization(c)
+    evidence.requires("Y Zᵀ = C", np.abs(loss.residual(factors)).max() < 1e-8)
+    moves = leading_directions(loss, factors) if direction == "leading" else random.standard_normal(factors.shape)
+    second, third, fourth = np.asarray(along(loss, factors, moves)).T
+    measured = (3 * third**2 - second * fourth) / second**2
+    predicted = np.array([one_d_condition(pair) for pair in factors]) / second**2
+    # The eigenvectors carry rounding over the gap of the Hessian.
+    evidence.equal("(3 L'''² - L'' L'''')/L''²", measured, predicted, ulps=2**16, scale=np.abs(predicted).max())
+    rounding = 64 * np.finfo(float).eps * (3 * third**2 + np.abs(second * fourth)) / second**2
+    evidence.at_least("(3 L'''² - L'' L'''')/L''²", measured, 0, uncertainty=rounding)
+
+
+@condition.counterexample(y=(3.0, 0.1), c=(1.0, 0.5))
+def test_a_minimizer_with_orthogonal_singular_vectors(evidence, y, c):
+    """Y = diag(3, 0.1), Z = diag(1/3, 5): the top right singular vectors are e1 and e2."""
+    loss, factors = MatrixFactorization(np.diag(c)), np.stack([np.diag(y), np.diag(np.divide(c, y))])[None]
+    evidence.requires("Y Zᵀ = C", np.abs(loss.residual(factors)).max() < 1e-12)
+    second, third, fourth = np.asarray(along(loss, factors, leading_directions(loss, factors)))[0]
+    evidence.at_least("3 L'''² - L'' L''''", 3 * third**2 - second * fourth, 1e-6)
+
+
+oscillation = Claim(
+    "matrix/balanced-orbit",
+    source=Source(poster, "IV, Convergence (observations)"),
+    printed=(
+        r"For $\eta \in (1, 1.121)$ and $\eta(1 + \lambda_2) < 2$, it converges to 1. Balancing effect: $\mathbf{Y} = "
+        r"\delta_i uv^\top + \sum_{j=2}^d \sigma_{y,j} u_{y,j} v_{y,j}^\top$, $\mathbf{Z} = \delta_i uv^\top + "
+        r"\sum_{j=2}^d "
+        r"\sigma_{z,j} u_{z,j} v_{z,j}^\top$. 2. Oscillation in 1D subspace: $\mathbf{Y}\mathbf{Z}^\top - \mathbf{C} = "
+        r"(\delta_i^2 - 1) u u^\top$."
+    ),
+    corrected=(
+        r"... from a small initialization. From others it may diverge: where $\mathbf{Y}$ and $\mathbf{Z}$ are "
+        r"unbalanced off "
+        r"$u$, $\eta(1 + \lambda_2) < 2$ does not suffice for stability; where they are balanced it is the exact "
+        r"threshold."
+    ),
+    expected="corrected",
+)
+
+DIMENSION = 5
+
+
+def structure(loss, u, eta, factors):
+    """How far each of the factors is from the printed form: residual, Yᵀu = Zᵀu, its length δ_i, and Yv along u."""
+    y, z = factors[:, 0], factors[:, 1]
+    deltas = two_cycle(quartic, max(eta, 1.001))
+    forms = np.asarray(loss.residual(factors))[:, None] - (deltas[:, None, None] ** 2 - 1) * np.outer(u, u)
+    residual = np.linalg.norm(forms, axis=(2, 3)).min(1)
+    of_y, of_z = np.swapaxes(y, 1, 2) @ u, np.swapaxes(z, 1, 2) @ u
+    length = np.abs(np.linalg.norm(of_y, axis=1)[:, None] - deltas).min(1)
+    along_v = of_y / np.linalg.norm(of_y, axis=1, keepdims=True)
+    moved = np.einsum("nij,nj->ni", y, along_v)
+    mixing = np.linalg.norm(moved - (moved @ u)[:, None] * u, axis=1)
+    return residual, np.linalg.norm(of_y - of_z, axis=1), length, mixing
+
+
+def settle(eta, second, seed, start):
+    random = np.random.default_rng(seed)
+    c, u = target(DIMENSION, second, random)
+    noise = 0.1 * random.standard_normal((20, 2, DIMENSION, DIMENSION))
+    values, vectors = np.linalg.eigh(c)
+    root = vectors * np.sqrt(np.maximum(values, 0)) @ vectors.T
+    loss = MatrixFactorization(c)
+    return loss, u, np.asarray(iterate(gd_step(loss, eta), noise + (root if start == "near a minimizer" else 0), 4000))
+
+
+@oscillation.check(
+    # eta and λ2
+    point=[(1.05, 0.5), (1.1, 0.5), (1.12, 0.5), (1.05, 0.85), (1.1, 0.75)],
+    controls={
+        "eta (1 + λ2) > 2": dict(point=(1.1, 0.95)),
+        "below the edge": dict(point=(0.95, 0.5)),
+        "beyond sqrt(5)-1": dict(point=(1.26, 0.4)),
+    },
+)
+def test_small_starts_reach_a_balanced_orbit(evidence, point):
+    eta, second = point
+    evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    evidence.requires("eta (1 + λ2) < 2", eta * (1 + second) < 2)
+    loss, u, factors = settle(eta, second, evidence.seed(), "small")
+    residual, balance, length, mixing = structure(loss, u, eta, factors)
+    evidence.at_most("‖Y Zᵀ - C - (δ_i² - 1) u uᵀ‖", residual, 1e-6)
+    evidence.at_most("‖Yᵀu - Zᵀu‖", balance, 1e-6)
+    evidence.at_most("distance of ‖Yᵀu‖ from δ_i", length, 1e-6)
+    evidence.at_most("rest of Y that is not orthogonal to v", mixing, 1e-6)
+
+
+@eqx.filter_jit
+def largest_multiplier(eta, second, delta):
+    """Largest modulus of a Floquet multiplier of Y = Z = diag(δ, √λ2), C = diag(1, λ2)."""
+    step = gd_step(MatrixFactorization(jnp.diag(jnp.stack([jnp.ones(()), second]))), eta)
+    factor = jnp.diag(jnp.stack([delta, jnp.sqrt(second)]))
+
+    def derivative(x):
+        return jax.jacfwd(lambda x: step(x.reshape(2, 2, 2)).ravel())(x.ravel())
+
+    start = jnp.stack([factor, factor])
+    both = derivative(step(start)) @ derivative(start)
+    # a product of symmetric matrices, not itself symmetric
+    return jnp.abs(jnp.linalg.eigvals(both)).max()
+
+
+@oscillation.check(
+    eta=[1.02, 1.05, 1.08, 1.1, 1.12],
+    controls={"an orbit that repels by itself": dict(eta=1.25)},
+)
+def test_the_threshold_of_the_balanced_orbit(evidence, eta):
+    """The multiplier 1 belongs to the rotations of Y and Z together; the threshold is where another passes it."""
+    delta = two_cycle(quartic, eta)[0]
+    evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    stable, unstable = 0.1, 1.0
+    for _ in range(30):
+        middle = (stable + unstable) / 2
+        if largest_multiplier(jnp.asarray(eta), jnp.asarray(middle), jnp.asarray(delta)) > 1 + 1e-6:
+            unstable = middle
+        else:
+            stable = middle
+    evidence.constant("2 in eta (1 + λ2) < 2", 2, eta * (1 + stable), 1e-3)
+
+    grid = np.linspace(0.5, 1, 60)
+    values = [float(largest_multiplier(jnp.asarray(eta), jnp.asarray(x), jnp.asarray(delta))) for x in grid]
+    axes = ("eta (1 + λ2)", "largest Floquet multiplier")
+    evidence.series(f"eta = {eta:g}", eta * (1 + grid), values, axes=axes)
+
+
+@oscillation.counterexample(eta=1.1, second=0.8)
+def test_starts_near_a_minimizer_may_diverge(evidence, eta, second):
+    evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    evidence.requires("eta (1 + λ2) < 2", eta * (1 + second) < 2)
+    loss, u, factors = settle(eta, second, evidence.seed(), "near a minimizer")
+    with np.errstate(invalid="ignore", over="ignore"):
+        residual, balance, _, _ = structure(loss, u, eta, factors)
+    evidence.at_most("‖Y Zᵀ - C - (δ_i² - 1) u uᵀ‖", residual, 1e-6)
+    evidence.at_most("‖Yᵀu - Zᵀu‖", balance, 1e-6)

@@ -1,0 +1,230 @@
+"""A certified part of the basin of the period-2 orbit of gradient descent on ``½ (x y - 1)²``.
+
+In ``s = x + y`` and ``D = (x - y)²`` a step reads ``s (1 - eta r), D (1 + eta r)²`` with ``r = (s² - D)/4 - 1``,
+exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward by one unit in the last
+place, so that a box holds every point that it should; the arithmetic is vectorized over the boxes.
+
+The target is a box around (2 delta_1, 0) that two steps map into itself, with the derivative of s in s below 1 and D
+multiplied by less than 1: paths in it end on the orbit x = y. A box of starts is certified if some iterate of it lies
+inside the target.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+Bounds = tuple[Float[np.ndarray, "boxes"], Float[np.ndarray, "boxes"]]
+
+
+def _out(low: np.ndarray, high: np.ndarray) -> Bounds:
+    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
+
+
+def _add(a: Bounds, b: Bounds) -> Bounds:
+    return _out(a[0] + b[0], a[1] + b[1])
+
+
+def _minus(a: Bounds, b: Bounds) -> Bounds:
+    return _out(a[0] - b[1], a[1] - b[0])
+
+
+def _times(a: Bounds, b: Bounds) -> Bounds:
+    products = [a[i] * b[j] for i in (0, 1) for j in (0, 1)]
+    return _out(np.minimum.reduce(products), np.maximum.reduce(products))
+
+
+def _square(a: Bounds) -> Bounds:
+    low, high = np.abs(a[0]), np.abs(a[1])
+    smallest = np.where((a[0] <= 0) & (a[1] >= 0), 0.0, np.minimum(low, high))
+    inner, outer = smallest * smallest, np.maximum(low, high) ** 2
+    return np.maximum(np.nextafter(inner, -np.inf), 0.0), np.nextafter(outer, np.inf)
+
+
+def _number(value: float | Fraction, like: Bounds) -> Bounds:
+    exact = Fraction(value)
+    near = float(exact)
+    low = near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
+    high = near if Fraction(near) >= exact else float(np.nextafter(near, np.inf))
+    return np.full_like(like[0], low), np.full_like(like[0], high)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One step of the map in (s, D) on boxes, for a rational step size."""
+
+    eta: Fraction
+
+    def growth(self, s: Bounds, d: Bounds) -> Bounds:
+        """1 - eta r."""
+        return _minus(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), _minus(_square(s), d)))
+
+    def __call__(self, s: Bounds, d: Bounds) -> tuple[Bounds, Bounds]:
+        growth = self.growth(s, d)
+        spread = _square(_minus(_number(2, s), growth))  # (1 + eta r)²
+        return self._sum(s, d), _clip(_times(d, spread))
+
+    def _sum(self, s: Bounds, d: Bounds) -> Bounds:
+        """s (1 + eta + eta D/4) - eta s³/4: rising in D, and in s up to one maximum; extreme at corners or there."""
+        at_low, at_high = (self._point(end, (d[0], d[0])) for end in ((s[0], s[0]), (s[1], s[1])))
+        low = np.minimum(at_low[0], at_high[0])
+        top = [self._point(end, (d[1], d[1]))[1] for end in ((s[0], s[0]), (s[1], s[1]))]
+        slope = self.slope(s, (d[1], d[1]))
+        turning = (slope[0] <= 0) & (slope[1] >= 0)
+        # Where the maximum may lie inside, the mean value theorem about the middle of the box.
+        middle = (s[0] + s[1]) / 2
+        about = _add(self._point((middle, middle), (d[1], d[1])), _times(slope, _minus(s, (middle, middle))))
+        return low, np.where(turning, about[1], np.maximum(*top))
+
+    def _point(self, s: Bounds, d: Bounds) -> Bounds:
+        return _times(s, self.growth(s, d))
+
+    def slope(self, s: Bounds, d: Bounds) -> Bounds:
+        """d s+ / d s = 1 + eta + eta D/4 - 3 eta s²/4."""
+        first = _add(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), d))
+        return _minus(first, _times(_number(3 * self.eta / 4, s), _square(s)))
+
+
+def _clip(d: Bounds) -> Bounds:
+    return np.maximum(d[0], 0.0), d[1]
+
+
+@dataclass(frozen=True)
+class BasinCertificate:
+    """Boxes of starts in (s, D) from which every path ends on the period-2 orbit with x = y.
+
+    Attributes:
+        eta: the step size.
+        target: half-width in s around 2 delta_1, and largest D; zeros if no target was proved.
+        contraction: in s and in D over two steps within the target.
+        boxes: low and high ends of s and of D, shape (boxes, 4).
+        domain: ends of s and of D of the whole domain.
+    """
+
+    eta: Fraction
+    target: tuple[float, float]
+    contraction: tuple[float, float]
+    boxes: Float[np.ndarray, "boxes 4"]
+    domain: tuple[float, float, float, float]
+    seconds: float
+
+    @property
+    def verified(self) -> bool:
+        """Whether anything was proved."""
+        return self.target[0] > 0 and len(self.boxes) > 0
+
+    @property
+    def fraction(self) -> float:
+        """The certified share of the domain's area in (s, D)."""
+        area = (self.domain[1] - self.domain[0]) * (self.domain[3] - self.domain[2])
+        return float(np.sum((self.boxes[:, 1] - self.boxes[:, 0]) * (self.boxes[:, 3] - self.boxes[:, 2])) / area)
+
+    def contains(self, x: Float[np.ndarray, "n"], y: Float[np.ndarray, "n"]) -> Bool[np.ndarray, "n"]:
+        """Which starts (x, y) lie in a certified box."""
+        s, d = (x + y)[:, None], ((x - y) ** 2)[:, None]
+        low_s, high_s, low_d, high_d = self.boxes.T
+        return np.any((low_s <= s) & (s <= high_s) & (low_d <= d) & (d <= high_d), axis=1)
+
+    def describe(self) -> dict[str, float | int | str]:
+        """Step size, target, contraction, boxes, share of the domain and seconds."""
+        return {
+            "eta": float(self.eta),
+            "target in s": self.target[0],
+            "target in D": self.target[1],
+            "contraction in s": self.contraction[0],
+            "contraction in D": self.contraction[1],
+            "boxes": len(self.boxes),
+            "share of the domain": round(self.fraction, 4),
+            "domain": "s in ({:g}, {:g}), D in [{:g}, {:g})".format(*self.domain),
+            "seconds": round(self.seconds, 2),
+        }
+
+
+def prove_basin(
+    eta: Fraction,
+    orbit: float,
+    domain: tuple[float, float, float, float] = (0.05, 2.6, 0.0, 1.0),
+    levels: int = 3,
+    steps: int = 200,
+) -> BasinCertificate:
+    """Certify boxes of the domain for one step size, halving both ways, `levels` times, those that are not.
+
+    `orbit` is delta_1 in floating point: where to look for the target, no part of the proof.
+    """
+    started = time.perf_counter()
+    step = _Step(eta)
+    target, contraction = _target(step, 2 * orbit)
+    boxes = _grid(domain, (64, 32))
+    certified = []
+    if target[0] > 0:
+        for level in range(levels + 1):
+            inside = _arrives(step, boxes, 2 * orbit, target, steps)
+            certified.append(boxes[inside])
+            boxes = boxes[~inside]
+            if level < levels:
+                boxes = np.concatenate([_quarter(boxes, i, j) for i in (0, 1) for j in (0, 1)])
+    proved = np.concatenate(certified) if certified else np.zeros((0, 4))
+    return BasinCertificate(eta, target, contraction, proved, domain, time.perf_counter() - started)
+
+
+def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The largest target of a list that is proved, and its contraction; zeros if none is."""
+    for half, most in ((0.1, 0.1), (0.08, 0.05), (0.05, 0.02), (0.02, 0.005), (0.01, 0.001)):
+        boxes = _grid((centre - half, centre + half, 0.0, most), (40, 20))
+        s, d = (boxes[:, 0], boxes[:, 1]), (boxes[:, 2], boxes[:, 3])
+        s1, d1 = step(s, d)
+        s2, d2 = step(s1, d1)
+        slope = _chain(step, s, d, s1, d1)
+        shrink = _times(_square(_spread(step, s, d)), _square(_spread(step, s1, d1)))
+        inside = (s2[0] > centre - half) & (s2[1] < centre + half) & (d2[1] < most)
+        steepest, weakest = float(np.abs(slope).max()), float(shrink[1].max())
+        if inside.all() and steepest < 1 and weakest < 1:
+            return (half, most), (steepest, weakest)
+    return (0.0, 0.0), (np.inf, np.inf)
+
+
+def _spread(step: _Step, s: Bounds, d: Bounds) -> Bounds:
+    """1 + eta r."""
+    return _minus(_number(2, s), step.growth(s, d))
+
+
+def _chain(step: _Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
+    """The derivative of s after two steps in s: through s and through D after one."""
+    through_s = _times(step.slope(s1, d1), step.slope(s, d))
+    by_d = _times(_number(step.eta / 4, s), s1)  # d s+ / d D
+    d_by_s = _times(_times(_number(step.eta, s), _times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
+    return _add(through_s, _times(by_d, d_by_s))
+
+
+def _arrives(
+    step: Callable, boxes: Float[np.ndarray, "boxes 4"], centre: float, target: tuple[float, float], steps: int
+) -> Bool[np.ndarray, "boxes"]:
+    arrived = np.zeros(len(boxes), bool)
+    going = np.arange(len(boxes))
+    s, d = (boxes[:, 0], boxes[:, 1]), (boxes[:, 2], boxes[:, 3])
+    for _ in range(steps):
+        inside = (s[0] > centre - target[0]) & (s[1] < centre + target[0]) & (d[1] < target[1])
+        arrived[going[inside]] = True
+        lost = (s[0] <= 0) | (s[1] - s[0] > 1) | ~np.isfinite(s[1]) | (d[1] > 10)
+        kept = ~inside & ~lost
+        if not kept.any():
+            break
+        going = going[kept]
+        s, d = step((s[0][kept], s[1][kept]), (d[0][kept], d[1][kept]))
+    return arrived
+
+
+def _grid(domain: tuple[float, float, float, float], shape: tuple[int, int]) -> Float[np.ndarray, "boxes 4"]:
+    s, d = np.linspace(*domain[:2], shape[0] + 1), np.linspace(*domain[2:], shape[1] + 1)
+    low_s, low_d = np.meshgrid(s[:-1], d[:-1], indexing="ij")
+    high_s, high_d = np.meshgrid(s[1:], d[1:], indexing="ij")
+    return np.stack([low_s, high_s, low_d, high_d], axis=-1).reshape(-1, 4)
+
+
+def _quarter(boxes: Float[np.ndarray, "boxes 4"], i: int, j: int) -> Float[np.ndarray, "boxes 4"]:
+    low_s, high_s, low_d, high_d = boxes.T
+    s, d = (low_s, (low_s + high_s) / 2, high_s), (low_d, (low_d + high_d) / 2, high_d)
+    return np.stack([s[i], s[i + 1], d[j], d[j + 1]], axis=-1)
