@@ -10,9 +10,9 @@ _CLASSES = 10
 
 
 class Dataset(NamedTuple):
-    """Inputs and one-hot targets, in single precision."""
+    """Inputs, vectors or images, and one-hot targets, in single precision."""
 
-    inputs: Float[np.ndarray, "n d"]
+    inputs: Float[np.ndarray, "n ..."]
     targets: Float[np.ndarray, "n classes"]
 
 

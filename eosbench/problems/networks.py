@@ -1,12 +1,15 @@
 """Networks and their training losses, as functions of a pytree of parameters."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.flatten_util import ravel_pytree
+from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.problems.digits import Dataset
@@ -18,7 +21,7 @@ class TrainingLoss(eqx.Module):
     A pytree: the data are arguments of whatever is compiled, so another data set of the same shape compiles nothing.
     """
 
-    inputs: Float[Array, "n d"]
+    inputs: Float[Array, "n ..."]
     targets: Float[Array, "n outputs"]
     network: PyTree
     per_sample: Callable[[Float[Array, " outputs"], Float[Array, " outputs"]], Float[Array, ""]] = eqx.field(
@@ -37,6 +40,29 @@ class TrainingLoss(eqx.Module):
     def accuracy(self, params: PyTree[Array]) -> Float[Array, ""]:
         """The fraction of inputs whose largest output is the target's."""
         return jnp.mean(jnp.argmax(self.outputs(params), axis=1) == jnp.argmax(self.targets, axis=1))
+
+
+class FlatLoss(eqx.Module):
+    """A loss as a function of one flat vector of parameters, as the step maps and flows take it."""
+
+    loss: Callable[[PyTree[Array]], Float[Array, ""]]
+    unravel: Callable[[Float[Array, "p"]], PyTree[Array]] = eqx.field(static=True)
+
+    def __call__(self, x: Float[Array, "p"]) -> Float[Array, ""]:
+        """The loss at the parameters that x lists."""
+        return self.loss(self.unravel(x))
+
+
+def flattened(
+    loss: Callable[[PyTree[Array]], Float[Array, ""]], params: PyTree[Array], dtype: DTypeLike = jnp.float64
+) -> tuple[FlatLoss, Float[Array, "p"]]:
+    """A loss and its parameters as a function of a flat vector and that vector, data included, in `dtype`."""
+
+    def cast(leaf: Any) -> Any:
+        return leaf.astype(dtype) if eqx.is_inexact_array(leaf) else leaf
+
+    x, unravel = ravel_pytree(jax.tree.map(cast, params))
+    return FlatLoss(jax.tree.map(cast, loss), unravel), x
 
 
 def half_squared_error(output: Float[Array, " c"], target: Float[Array, " c"]) -> Float[Array, ""]:
@@ -68,11 +94,111 @@ def mlp(
     model = eqx.nn.MLP(
         data.inputs.shape[1], data.targets.shape[1], width, depth, activation, key=key, dtype=jnp.float32
     )
-    layers = list(model.layers)
-    for i, draw in enumerate(jax.random.split(key, len(layers))):
-        weight = jax.random.normal(draw, layers[i].weight.shape, jnp.float32)
-        scaled: Any = (weight * jnp.sqrt(gain / weight.shape[1]), jnp.zeros_like(layers[i].bias))
-        layers[i] = eqx.tree_at(lambda layer: (layer.weight, layer.bias), layers[i], scaled)
-    model = eqx.tree_at(lambda m: m.layers, model, tuple(layers))
+    model = eqx.tree_at(lambda m: m.layers, model, _drawn(model.layers, key, gain))
+    return _training_loss(model, data, per_sample)
+
+
+class ConvolutionalNetwork(eqx.Module):
+    """Blocks of 3 x 3 convolutions, each block followed by averaging over 2 x 2 pixels, and a linear layer at the end.
+
+    Averages stand where VGG takes maxima, so that the loss is as smooth as the activation.
+    """
+
+    blocks: tuple[tuple[eqx.nn.Conv2d, ...], ...]
+    last: eqx.nn.Linear
+    activation: Callable[[Array], Array] = eqx.field(static=True)
+
+    def __call__(self, image: Float[Array, "channels side side"]) -> Float[Array, " outputs"]:
+        """The outputs for one image."""
+        for block in self.blocks:
+            for convolution in block:
+                image = self.activation(convolution(image))
+            channels, side, _ = image.shape
+            image = image.reshape(channels, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
+        return self.last(image.ravel())
+
+
+_VGG_BLOCKS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}
+_VGG_WIDTHS = (1, 2, 4, 8, 8)
+
+
+def cnn(
+    data: Dataset,
+    key: PRNGKeyArray,
+    *,
+    width: int = 8,
+    activation: Callable[[Array], Array] = jnp.tanh,
+    per_sample: Callable[[Array, Array], Array] = half_squared_error,
+    gain: float = 1.0,
+) -> tuple[TrainingLoss, PyTree[Array]]:
+    """Two convolutions, of `width` and 2 `width` channels, and a linear layer, for images (colours, side, side).
+
+    Weights are drawn from N(0, gain/fan_in) and biases are zero. The side must be a multiple of 4.
+    """
+    return _convolutional(data, key, (1, 1), (width, 2 * width), activation, per_sample, gain)
+
+
+def vgg(
+    data: Dataset,
+    key: PRNGKeyArray,
+    *,
+    layers: int = 16,
+    width: int = 64,
+    activation: Callable[[Array], Array] = jax.nn.relu,
+    per_sample: Callable[[Array, Array], Array] = half_squared_error,
+    gain: float = 2.0,
+) -> tuple[TrainingLoss, PyTree[Array]]:
+    """VGG-11 or VGG-16 for images of side 32, without batch normalization, with one linear layer (Cohen et al. 2021).
+
+    The channels of the five blocks are 1, 2, 4, 8 and 8 times `width`, 64 in the original. Weights are drawn from N(0,
+    gain/fan_in) and biases are zero.
+
+    Raises:
+        ValueError: `layers` is neither 11 nor 16.
+    """
+    if layers not in _VGG_BLOCKS:
+        raise ValueError(f"layers={layers}: there is a VGG of 11 and one of 16 layers")
+    channels = tuple(width * factor for factor in _VGG_WIDTHS)
+    return _convolutional(data, key, _VGG_BLOCKS[layers], channels, activation, per_sample, gain)
+
+
+def _convolutional(
+    data: Dataset,
+    key: PRNGKeyArray,
+    depths: tuple[int, ...],
+    channels: tuple[int, ...],
+    activation: Callable[[Array], Array],
+    per_sample: Callable[[Array, Array], Array],
+    gain: float,
+) -> tuple[TrainingLoss, PyTree[Array]]:
+    into, side, _ = data.inputs.shape[1:]
+    if side % 2 ** len(depths):
+        raise ValueError(f"images of side {side} cannot be halved {len(depths)} times; give a multiple")
+    convolutions = []
+    for depth, out in zip(depths, channels, strict=True):
+        for _ in range(depth):
+            convolutions.append(eqx.nn.Conv2d(into, out, 3, padding=1, key=key, dtype=jnp.float32))
+            into = out
+    last = eqx.nn.Linear(into * (side // 2 ** len(depths)) ** 2, data.targets.shape[1], key=key, dtype=jnp.float32)
+    *convolutions, last = _drawn((*convolutions, last), key, gain)
+    remaining = iter(convolutions)
+    blocks = tuple(tuple(next(remaining) for _ in range(depth)) for depth in depths)
+    return _training_loss(ConvolutionalNetwork(blocks, last, activation), data, per_sample)
+
+
+def _drawn(layers: Sequence[Any], key: PRNGKeyArray, gain: float) -> tuple[Any, ...]:
+    """The layers with weights from N(0, gain/fan_in) and biases of zero."""
+    drawn = []
+    for layer, draw in zip(layers, jax.random.split(key, len(layers)), strict=True):
+        weight = jax.random.normal(draw, layer.weight.shape, jnp.float32)
+        fan_in = math.prod(weight.shape[1:])
+        scaled: Any = (weight * jnp.sqrt(gain / fan_in), jnp.zeros_like(layer.bias))
+        drawn.append(eqx.tree_at(lambda layer: (layer.weight, layer.bias), layer, scaled))
+    return tuple(drawn)
+
+
+def _training_loss(
+    model: PyTree, data: Dataset, per_sample: Callable[[Array, Array], Array]
+) -> tuple[TrainingLoss, PyTree[Array]]:
     params, network = eqx.partition(model, eqx.is_inexact_array)
     return TrainingLoss(jnp.asarray(data.inputs), jnp.asarray(data.targets), network, per_sample), params
