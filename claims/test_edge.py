@@ -3,8 +3,8 @@
 A tanh network is trained on 300 handwritten digits by full-batch gradient descent, and its sharpness is measured at
 every step: five runs at each of three step sizes. The first three statements read the same fifteen trajectories, and
 each is decided by the fraction of runs that meet all of its criteria. All bounds were fixed before these seeds were
-run, on others: after a first fifteen with 500 digits the required fraction was lowered from 0.7 to 0.6, the bound on the
-loss at the edge raised from two to four times that at the crossing, and the number of digits cut to 300 for its cost.
+run, on others: after a first fifteen with 500 digits the required fraction was lowered from 0.7 to 0.6, the bound on
+the loss at the edge raised from two to four times that at the crossing, and the number of digits cut to 300.
 """
 
 from functools import cache
