@@ -19,6 +19,7 @@ scalar = Claim(
         r"Balancing effect: $|x - y| \rightarrow 0$ despite of different init."
     ),
     expected="holds",
+    uses=("orbit/quartic",),
 )
 
 

@@ -45,6 +45,7 @@ strict_decrease = Claim(
         r"$\lambda_{\max}(\nabla^2 L)$ is globally bounded."
     ),
     expected="holds",
+    uses=("descent/inequality",),
 )
 
 

@@ -162,6 +162,7 @@ hovers = Claim(
     corrected=r"After the crossing the sharpness hovers just above $2/\eta$: it stays within a factor of 2, deviates "
     r"by less than 15 %, and lies above $2/\eta$ in at least 85 % of the steps, on average by less than 25 %.",
     expected="corrected",
+    uses=("edge/progressive-sharpening",),
     experiment="edge/tanh-network-on-digits",
 )
 
@@ -217,6 +218,7 @@ non_monotone = Claim(
     printed=r"In this phase the training loss exhibits a non-monotonic yet gradually decreasing behavior over long "
     r"timescales.",
     expected="holds",
+    uses=("edge/progressive-sharpening",),
     experiment="edge/tanh-network-on-digits",
 )
 

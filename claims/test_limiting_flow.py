@@ -44,6 +44,7 @@ ngd = Claim(
         r"$\|\Phi(x_{\lfloor T_2/\eta^2 \rfloor}) - X(T_2)\| = O(\eta)$."
     ),
     expected="holds",
+    uses=("phase-one/ngd-reaches-manifold",),
 )
 
 sqrt = Claim(
@@ -51,6 +52,7 @@ sqrt = Claim(
     source=Source(slides, "Results for GD on √L, Phase II"),
     printed="Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow.",
     expected="holds",
+    uses=("phase-one/sqrt-monotone",),
 )
 
 rate = Claim(
@@ -58,6 +60,7 @@ rate = Claim(
     source=Source(talk, "Phase 2, item 2"),
     printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
     expected="holds",
+    uses=("limiting-flow/ngd", "limiting-flow/sqrt"),
 )
 
 mean_angle = Claim(

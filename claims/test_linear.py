@@ -221,6 +221,7 @@ gram_dynamics = Claim(
     corrected=r"$M_{t+1} - M_t = -\frac{4\eta}{n^2 m} (2\langle F_t, D_t \rangle \Sigma + F_t D_t^\top \Sigma "
     r"+ \Sigma D_t F_t^\top) + \frac{8\eta^2}{n^3 m^2} (...)$; the last term of the proof has $4\eta^2$.",
     expected="corrected",
+    uses=("linear/gram-form", "linear/norm-dynamics"),
     experiment="linear/identities",
 )
 
@@ -265,6 +266,7 @@ mode_inequality = Claim(
     printed=r"$v_i^\top (M_{t+1} - M_t) v_i \geq -\frac{8\lambda_i \eta}{n^2 m} \left( \langle F_t, D_t \rangle "
     r"+ \langle v_i, F_t \rangle \langle D_t, v_i \rangle \right)$.",
     expected="holds",
+    uses=("linear/gram-dynamics",),
     experiment="linear/identities",
 )
 
@@ -293,6 +295,7 @@ product_formula = Claim(
     corrected=r"$D_t^\top = -Y^\top \prod_{t'=0}^{t-1} (I - \eta M_{t'}) + O(1/m)$, and the sharpening is "
     r"$O(1/m)$ too.",
     expected="corrected",
+    uses=("linear/error-dynamics",),
 )
 
 WIDTHS = (40, 80, 160, 320, 640, 1280)
@@ -365,6 +368,7 @@ inner_product = Claim(
     corrected=r"If $F_0 = 0$, $\lambda_1(M_{t'}) < 1/\eta$ for all $t' < t$, $t \geq 1$, and the $M_{t'}$ commute, "
     r"then $\langle D_t, F_t \rangle < 0$; measured also along gradient descent.",
     expected="corrected",
+    uses=("linear/product-formula",),
 )
 
 
@@ -420,6 +424,7 @@ linear_sharpening = Claim(
     printed=r"As long as the inner product is negative, both the norm of the second-layer weight and the sharpness "
     r"continue to increase, ... until it reaches a critical threshold.",
     expected="holds",
+    uses=("linear/norm-dynamics", "linear/negative-inner-product"),
 )
 
 

@@ -116,6 +116,7 @@ oscillation = Claim(
         r"threshold."
     ),
     expected="corrected",
+    uses=("orbit/scalar-factorization", "balancing/scalar"),
 )
 
 DIMENSION = 5

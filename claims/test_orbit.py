@@ -140,6 +140,7 @@ l2 = Claim(
         r"monomial, exp(x), log(x), sigmoid, gaussian..."
     ),
     expected="holds",
+    uses=("orbit/existence-1d",),
 )
 
 MODELS = {
@@ -430,6 +431,7 @@ plane = Claim(
         r"starts."
     ),
     expected="corrected",
+    uses=("orbit/quartic",),
 )
 
 

@@ -36,6 +36,7 @@ loss_sqrt = Claim(
         r"+ \mathcal{O}(\eta (\theta_t + \eta))$."
     ),
     expected="corrected",
+    uses=("quadratic/aligns-to-v1",),
 )
 
 stableness_ngd = Claim(
@@ -57,6 +58,7 @@ loss_ngd = Claim(
     ),
     corrected=r"... $+ \mathcal{O}(\eta (\theta_t + \eta))$.",
     expected="corrected",
+    uses=("quadratic/aligns-to-v1",),
 )
 
 oscillates = Claim(
@@ -72,6 +74,7 @@ unstable = Claim(
     printed="Unstable: stableness at least in one step of every two consecutive steps is > 2.",
     corrected="... is at least 2, up to O(eta) where L is not quadratic; both are 2 on an orbit of two points.",
     expected="corrected",
+    uses=("phase-two/stableness-ngd",),
 )
 
 stableness_sqrt = Claim(

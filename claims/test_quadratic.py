@@ -40,6 +40,7 @@ aligns = Claim(
         r"$\lim \tilde{x}_{2t+1} = -(1 - C) s \lambda_1 v_1$."
     ),
     expected="holds",
+    uses=("quadratic/reduction-ngd", "quadratic/reduction-sqrt"),
 )
 
 

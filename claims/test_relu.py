@@ -155,6 +155,7 @@ orbit = Claim(
     ),
     corrected=r"... the orbit of the 2-D case with $\eta = K$, scaled by $\sqrt{\|\tilde{w}\|}$, if $v > 0$ always.",
     expected="corrected",
+    uses=("orbit/scalar-factorization",),
 )
 
 

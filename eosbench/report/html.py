@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 from eosbench.report import figures
 from eosbench.report.formula import typeset
+from eosbench.report.graph import graph
 from eosbench.report.notation import MEANINGS, RELATIONS, SYMBOLS, clip, digits, interval, number, one_line, plural
 from eosbench.report.results import Case, ClaimResult, Results
 from eosbench.verdict import Constant
@@ -80,6 +81,9 @@ class ClaimView:
     control_comparisons: list[Comparison]
     counterexamples: list[Comparison]
     same_experiment: list[str]
+    rests_on: list[tuple[str, ClaimResult | None]]
+    """The claims that it uses; None for one that is not in this report."""
+    used_by: list[ClaimResult]
     command: str
 
     @property
@@ -94,6 +98,10 @@ class Source:
     number: int
     key: str
     title: str
+    authors: str
+    year: str
+    url: str
+    """The document's address, "" for anything but http and https, which alone a link may lead to."""
     claims: int
 
 
@@ -108,6 +116,7 @@ def page(results: Results) -> str:
     )
     filters: dict[str, Callable[..., Any]] = {
         "anchor": anchor,
+        "cost": cost,
         "digits": digits,
         "foreign": foreign,
         "line": one_line,
@@ -125,6 +134,10 @@ def page(results: Results) -> str:
     return environment.get_template("report.html.j2").render(
         results=results,
         topics=topics,
+        by_id={claim.id: claim for claim in results.claims},
+        graph=graph(results),
+        environment=_environment(results),
+        made_with=_made_with(results),
         errata=[view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")],
         sources=_sources(results),
         symbols=SYMBOLS,
@@ -161,6 +174,34 @@ def duration(seconds: float | None) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def cost(claim: ClaimResult) -> str:
+    """`1,200 products · 45 s`; products only of a claim that counted some."""
+    products = f"{claim.products:,} product{'s' if claim.products != 1 else ''} · " if claim.products else ""
+    return products + duration(claim.seconds)
+
+
+def _made_with(results: Results) -> list[str]:
+    """Versions, machine and commit for the first screen, as far as the file says."""
+    known = results.environment
+    found = [f"{name} {known[key]}" for key, name in (("eosbench", "eosbench"), ("jax", "JAX")) if known.get(key)]
+    found += dict.fromkeys(results.machine.values())  # a device and a backend that are the same word, once
+    if known.get("commit"):
+        state = " with uncommitted changes" if known.get("dirty") else ", clean" if known.get("dirty") is False else ""
+        found.append(f"commit {str(known['commit'])[:8]}{state}")
+    if known.get("started"):
+        found.append(str(known["started"])[:10])
+    return found
+
+
+def _environment(results: Results) -> dict[str, Any]:
+    """The environment as a reader wants it: what numbers were computed in and on first, yes and no for flags."""
+    rest = {key: value for key, value in results.environment.items() if key not in ("x64", *results.machine)}
+    words: dict[Any, str] = {True: "yes", False: "no", None: "unknown"}
+    return results.machine | {
+        key: words[value] if value is None or isinstance(value, bool) else value for key, value in rest.items()
+    }
+
+
 def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
     rows = _comparisons(claim.of_role("case"))
     omitted = max(0, len(rows) - _ROWS)
@@ -182,6 +223,8 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
             for other in results.claims
             if other.claim["experiment"] == claim.claim["experiment"] and other.id != claim.id
         ],
+        rests_on=[(used, next((other for other in results.claims if other.id == used), None)) for used in claim.uses],
+        used_by=[other for other in results.claims if claim.id in other.uses],
         command=_command(claim),
     )
 
@@ -249,8 +292,22 @@ def _command(claim: ClaimResult) -> str:
 
 def _sources(results: Results) -> dict[str, Source]:
     """The documents in alphabetical order, numbered."""
-    titles = {str(claim.claim["source"]["document"]): str(claim.claim["source"]["title"]) for claim in results.claims}
+    found: dict[str, list[dict[str, Any]]] = {}
+    for claim in results.claims:
+        found.setdefault(str(claim.claim["source"]["document"]), []).append(claim.claim["source"])
     return {
-        key: Source(i, key, titles[key], sum(claim.claim["source"]["document"] == key for claim in results.claims))
-        for i, key in enumerate(sorted(titles), start=1)
+        key: Source(
+            i,
+            key,
+            title=str(found[key][0]["title"]),
+            authors=str(found[key][0]["authors"]),
+            year=str(found[key][0]["year"] or ""),
+            url=_address(found[key][0]["url"]),
+            claims=len(found[key]),
+        )
+        for i, key in enumerate(sorted(found), start=1)
     }
+
+
+def _address(url: Any) -> str:
+    return url if isinstance(url, str) and re.fullmatch(r"https?://[!-~]{1,2000}", url) else ""

@@ -130,16 +130,12 @@ class Results:
         return [case for case in self.cases if case["status"] == status]
 
     @property
-    def precision(self) -> str:
-        """The floating-point type of the run, "" where the file does not say."""
+    def machine(self) -> dict[str, str]:
+        """What numbers were computed in and on: precision, device and backend, as far as the file says."""
         x64 = self.environment.get("x64")
-        return "" if x64 is None else "float64" if x64 else "float32"
-
-    @property
-    def device(self) -> str:
-        """The kind of device, with JAX's backend where that is another word, "" where the file does not say."""
-        device, backend = (str(self.environment.get(key) or "") for key in ("device", "backend"))
-        return f"{device} (backend {backend})" if device and backend and device != backend else device or backend
+        precision = "" if x64 is None else "float64" if x64 else "float32"
+        found = {"precision": precision} | {key: self.environment.get(key) for key in ("device", "backend")}
+        return {key: str(value) for key, value in found.items() if value}
 
     @property
     def subset(self) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,13 @@ from eosbench.claim import Case, Claim, Document, Source
 from eosbench.evidence import Evidence
 from eosbench.verdict import read
 
-TALK = Document("arora-2022-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
+TALK = Document(
+    "arora-2022-talk",
+    title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)",
+    authors="S. Arora, Z. Li and A. Panigrahi",
+    year=2022,
+    url="https://example.org/talk_1%20a",
+)
 REVIEW = Document("shapira-2023", title="Self-Stabilization and the Edge of Stability: a review")
 POSTER = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
 SUMMARY = Document("summary-2022", title="Abstract with key results")
@@ -27,6 +34,7 @@ ENVIRONMENT = {
     "scipy": "1.17.1",
     "x64": True,
     "device": "cpu",
+    "backend": "cpu",
     "cpus": 2,
     "workers": 2,
     "platform": "Linux-6.1-x86_64",
@@ -57,6 +65,7 @@ class Recorder:
         corrected: str | None = None,
         expected: Any = "holds",
         out_of_scope: str | None = None,
+        uses: tuple[str, ...] = (),
     ) -> Claim:
         claim = Claim(
             id,
@@ -64,9 +73,11 @@ class Recorder:
             printed=printed,
             corrected=corrected,
             expected=expected,
+            uses=uses,
             out_of_scope=out_of_scope,
         )
-        source = {"document": document.key, "title": document.title, "place": place}
+        known = asdict(document)
+        source = {"document": known.pop("key"), **known, "place": place}
         self.lines.append(
             {
                 "type": "claim",
@@ -77,6 +88,7 @@ class Recorder:
                 "corrected": corrected,
                 "expected": expected,
                 "experiment": claim.experiment,
+                "uses": list(uses),
                 "out_of_scope": out_of_scope,
                 "file": f"claims/test_{claim.topic.replace('-', '_')}.py",
             }
@@ -93,6 +105,7 @@ class Recorder:
         status: str = "completed",
         message: str = "",
         seconds: float = 0.25,
+        products: int = 0,
         selected: bool = True,
         reported: bool = True,
         started: bool = True,
@@ -117,6 +130,7 @@ class Recorder:
                 "reading": read(evidence.records, role) if status == "completed" else None,
                 "message": message,
                 "seconds": seconds,
+                "products": products,
                 "worker": "gw0",
                 "records": evidence.records,
                 "series": evidence.curves,
@@ -150,6 +164,7 @@ def quartic(recorder: Recorder) -> None:
         r"For $1<\eta<1.121$, GD on $\frac14(x^2-1)^2$ converges to $\{\delta_1,\delta_2\}$ from every $x_0\in(0,1)$ "
         r"that is not one of the countably many preimages of the fixed point $1$.",
         "corrected",
+        uses=("orbit/existence-1d",),
     )
 
     def converges(eta: float, distance: float) -> Callable[[Evidence], None]:
@@ -207,7 +222,9 @@ def progressive_sharpening(recorder: Recorder) -> None:
             loss = np.exp(-t / 300) * (1 + 0.25 * np.abs(noise) * (s > 13.0)) + 1e-3
             e.series("loss", t, loss, axes=("step $t$", "loss $L$"), scale="semilogy")
 
-        recorder.case(claim, f"seed={seed}", record, check="test_sharpness_rises_to_the_edge", seconds=31.2)
+        recorder.case(
+            claim, f"seed={seed}", record, check="test_sharpness_rises_to_the_edge", seconds=31.2, products=1200
+        )
     recorder.case(
         claim,
         "control: ReLU at 2/eta = 40",
@@ -355,6 +372,7 @@ def plain_ones(recorder: Recorder) -> None:
         POSTER,
         "II, Convergence: 2-D",
         r"On $\frac12(xy-1)^2$ with $\eta>1$, $|x_t-y_t|\to0$; two steps at the orbit multiply it by $3-2\eta$.",
+        uses=("orbit/quartic", "orbit/existence-1d"),
     )
     for k in range(40):
         recorder.case(

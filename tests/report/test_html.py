@@ -9,6 +9,7 @@ from eosbench.report.html import anchor
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
 FILES = ["CLAIMS.md", "badge.svg", "claims.json", "errata.md", "junit.xml", "report.html", "sources.bib"]
+DOCUMENT = "https://example.org/talk_1%20a"
 VOID = {"meta", "link", "input", "br", "img"}
 
 
@@ -47,8 +48,7 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(written):
     page = Page(written)
     ids = page.all("id")
     assert len(ids) == len(set(ids))
-    for target in page.all("aria-labelledby"):
-        assert target in ids
+    assert {target for targets in page.all("aria-labelledby") for target in targets.split()} <= set(ids)
 
 
 def test_every_claim_can_be_linked_to(written):
@@ -61,8 +61,11 @@ def test_every_claim_can_be_linked_to(written):
 def test_the_page_asks_the_network_for_nothing(written):
     page = Page(written)
     assert page.all("src") == []
-    assert not [link for link in page.all("href") + page.all("xlink:href") if not link.startswith(("#", "data:,"))]
-    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org/1998/Math/MathML)", written)
+    assert {value["href"] for tag, value in page.tags if tag == "a" and not value["href"].startswith("#")} == {DOCUMENT}
+    fetched = [value[key] for tag, value in page.tags if tag != "a" for key in ("href", "xlink:href") if key in value]
+    assert not [link for link in fetched if not link.startswith(("#", "data:,"))]
+    rest = written.replace(f'<a href="{DOCUMENT}">', "")
+    assert not re.search(r"@import|url\((?!#)|https?://(?!www\.w3\.org/1998/Math/MathML)", rest)
     policy = next(value["content"] for tag, value in page.tags if tag == "meta" and "http-equiv" in value)
     assert policy.startswith("default-src 'none'")
 
@@ -88,6 +91,8 @@ def test_the_first_screen_says_what_the_page_is_and_what_it_is_not(written):
         "A partial run: 76 of 79 planned cases selected",
         "uncommitted changes on top of commit 4be1c07",
         "1 case died in mid-run",
+        "<bdi>float64</bdi>",
+        "commit 4be1c07 with uncommitted changes",
         "jax",
     ):
         assert text in top
@@ -107,9 +112,25 @@ def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
     assert "admissible <b>[0.24971, 0.25034]</b>" in written
 
 
+def test_a_claim_shows_what_it_rests_on_and_what_rests_on_it(written):
+    quartic = written[written.index('id="orbit/quartic"') :]
+    quartic = quartic[: quartic.index("</article>")]
+    below, above = quartic[quartic.index("Rests on") :].split("Used by")
+    assert re.search(r'href="#orbit/existence-1d">.*</a>\s*<span class="badge v-holds">', below)
+    assert 'href="#balancing/scalar"' in above
+    assert quartic.count("✔*") == 1
+
+
+def test_products_stand_beside_seconds_where_there_are_any(written):
+    assert "3,600 products · 2 min 2 s" in written
+    assert written.count(" products · ") == 1
+
+
 def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
-    recorder.lines[-1]["source"] |= {"title": HOSTILE, "document": HOSTILE}
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year"), HOSTILE)
+    recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
+    recorder.lines[-1]["uses"] = [HOSTILE]
     recorder.lines[-1]["file"] = HOSTILE
     recorder.lines[0]["environment"][HOSTILE] = HOSTILE
     recorder.lines[0]["selection"]["args"] = [HOSTILE]
@@ -129,6 +150,7 @@ def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     assert [tag for tag, _ in page.tags].count("script") == 1
     assert "img" not in [tag for tag, _ in page.tags]
     assert not [name for _, value in page.tags for name in value if name.startswith("on")]
+    assert "javascript:" not in text
     assert "{{ 7 * 7 }}" in text
     assert not re.search("[\u202a-\u202e\u2066-\u2069]", text)
     assert not re.search(r"(?<!\\)<", (tmp_path / "CLAIMS.md").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from eosbench.report import ResultsError, read
+from eosbench.report import ResultsError, read, write
 
 KEYS = ["schema", "complete", "outcome", "selection", "environment", "coverage", "claims", "cases", "crashes"]
 CLAIM_KEYS = {
@@ -71,9 +71,7 @@ def test_what_had_started_when_the_run_died_crashed_and_the_rest_is_lost(recorde
 
 
 @pytest.mark.parametrize(("outcome", "status"), [("finished", "lost"), ("stopped early", "deselected")])
-def test_a_case_that_vanished_from_a_run_with_an_end_is_lost_unless_it_was_to_stop(
-    recorder, tmp_path, outcome, status
-):
+def test_a_case_that_vanished_from_a_run_with_an_end_is_lost_unless_it_was_to_stop(recorder, tmp_path, outcome, status):
     claim = recorder.claim("toy/claim")
     recorder.case(claim, "n=2", reported=False)
     recorder.end(outcome)
@@ -131,6 +129,50 @@ def test_claims_json_is_strict_and_has_its_keys(troubled):
     assert all(control.keys() == {"name", "fired"} for claim in document["claims"] for control in claim["controls"])
     assert not document["complete"]
     assert document["coverage"]["cases"]["lost"] == 1
+
+
+def test_products_are_counted_for_each_claim_and_altogether(whole):
+    document = read(whole).to_json()
+    assert {claim["id"]: claim["products"] for claim in document["claims"] if claim["products"]} == {
+        "edge/progressive-sharpening": 3600
+    }
+    assert document["coverage"]["products"] == 3600
+
+
+def test_claims_name_what_they_rest_on(whole):
+    uses = {claim["id"]: claim["uses"] for claim in read(whole).to_json()["claims"]}
+    assert uses["balancing/scalar"] == ["orbit/quartic", "orbit/existence-1d"]
+    assert uses["edge/every-step-size"] == []
+
+
+def test_older_files_lack_uses_products_and_what_is_known_of_a_document(whole):
+    lines = [json.loads(line) for line in whole.read_text().splitlines()]
+    for line in lines:
+        line.pop("uses", None)
+        line.pop("products", None)
+        for key in ("authors", "year", "url"):
+            line.get("source", {}).pop(key, None)
+        line.get("environment", {}).pop("backend", None)
+    whole.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    write(whole, whole.parent / "out")
+    document = json.loads((whole.parent / "out" / "claims.json").read_text())
+    assert document["coverage"]["products"] == 0
+    assert all(claim["uses"] == [] for claim in document["claims"])
+
+
+@pytest.mark.parametrize(
+    ("environment", "expected"),
+    [
+        ({}, {"precision": "float64", "device": "cpu", "backend": "cpu"}),
+        ({"x64": False, "device": "NVIDIA A100", "backend": "gpu"}, {
+            "precision": "float32", "device": "NVIDIA A100", "backend": "gpu",
+        }),
+        ({"x64": None, "device": None, "backend": None}, {}),
+    ],
+)  # fmt: skip
+def test_precision_and_device_are_in_plain_words(recorder, tmp_path, environment, expected):
+    recorder.lines[0]["environment"] |= environment
+    assert read(recorder.write(tmp_path / "evidence.jsonl")).machine == expected
 
 
 def test_the_admissible_interval_is_the_intersection_over_the_cases(whole):

@@ -40,6 +40,9 @@
   form.addEventListener("submit", event => event.preventDefault());
   form.addEventListener("reset", () => setTimeout(filter));
   addEventListener("hashchange", reveal);
+  // Links within an image would be lost to a screen reader, which has the list; a mouse may click the boxes.
+  for (const box of document.querySelectorAll("[data-to]"))
+    box.addEventListener("click", () => { location.hash = box.dataset.to; });
   addEventListener("keydown", event => {
     if (event.key === "/" && !/^(input|select|textarea)$/i.test(event.target.tagName)) {
       event.preventDefault();
