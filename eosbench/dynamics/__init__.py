@@ -26,4 +26,5 @@ from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
 from eosbench.dynamics.training import Run as Run
+from eosbench.dynamics.training import progress_line as progress_line
 from eosbench.dynamics.training import train as train

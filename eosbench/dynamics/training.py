@@ -1,8 +1,10 @@
 """The compiled training loop: any optax optimizer, with measurements of the curvature along the way."""
 
+import sys
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TextIO, TypeAlias
 
 import equinox as eqx
 import jax
@@ -94,7 +96,7 @@ def train(
         probes: measurements by name: a `Sharpness`, or functions of the parameters.
         chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
             is the same, bit for bit; its histories are NumPy arrays.
-        on_chunk: called with the run of each chunk, to show progress or to save its `state`.
+        on_chunk: called with the run of each chunk, to show progress (`progress_line`) or to save its `state`.
 
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
@@ -123,6 +125,26 @@ def train(
             on_chunk(run)
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
     return Run(joined.loss, state.params, joined.probes, state)
+
+
+def progress_line(steps: int, stream: TextIO = sys.stderr) -> Callable[[Run], None]:
+    """An `on_chunk` for `train` that tells how far a run of `steps` steps is, its loss and the time left.
+
+    On a terminal it keeps to one line; elsewhere it writes a line for each chunk.
+    """
+    begun = time.monotonic()
+    before: list[int] = []
+
+    def tell(run: Run) -> None:
+        step = int(run.state.step)
+        before.append(step - len(run.loss))
+        rate = (step - before[0]) / max(time.monotonic() - begun, 1e-9)
+        left = (before[0] + steps - step) / rate
+        line = f"step {step} of {before[0] + steps}, loss {float(run.loss[-1]):.4g}, {left:.0f} s left"
+        stream.write(f"\r{line:<72}" if stream.isatty() else f"{line}\n")
+        stream.flush()
+
+    return tell
 
 
 def save_state(path: str | Path, state: TrainState) -> None:

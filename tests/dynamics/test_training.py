@@ -1,5 +1,7 @@
 """The compiled training loop against iterations that are known in closed form."""
 
+import io
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature.tracker import Sharpness
-from eosbench.dynamics.training import load_state, save_state, train
+from eosbench.dynamics.training import load_state, progress_line, save_state, train
 
 
 def quadratic(eigenvalues, x):
@@ -129,3 +131,12 @@ def test_measurements_keep_their_steps_across_a_resumption():
     first = train(loss, x, optax.sgd(0.5), 4, probes)
     assert first.probes["third"].values.shape == (2, 1)
     assert train(loss, first.state, optax.sgd(0.5), 4, probes).probes["third"].values.shape == (1, 1)
+
+
+def test_progress_is_told_by_the_chunk():
+    told = io.StringIO()
+    train(Partial(quartic, jnp.ones(3)), jnp.ones(3), optax.sgd(0.1), 25, chunk=10, on_chunk=progress_line(25, told))
+    lines = told.getvalue().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["step 10 of 25", "step 20 of 25", "step 25 of 25"]
+    assert lines[-1].endswith("0 s left")
+    assert "loss " in lines[0]
