@@ -12,14 +12,15 @@ def plain(value: Any) -> Any:
     Anything that JSON does not know becomes its name, or its text.
     """
     if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+        return {plain(str(key)): plain(entry) for key, entry in value.items()}
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
     if value is None or isinstance(value, bool):
         return value
-    for kind in (str, int):  # also their subclasses, which xdist cannot send
-        if isinstance(value, kind):
-            return kind(value)
+    if isinstance(value, str):  # also a subclass, which xdist cannot send, and a lone surrogate, which no file can hold
+        return str(value).encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, int):
+        return int(value)
     if isinstance(value, float):
         return float(value) if math.isfinite(value) else str(float(value))
     if hasattr(value, "item") and getattr(value, "ndim", None) == 0:

@@ -10,6 +10,7 @@ from typing import Any
 
 from eosbench import verdict
 from eosbench.report.notation import SYMBOLS, number, plural
+from eosbench.strict_json import plain
 
 EVIDENCE_SCHEMA = "eosbench-evidence/1"
 CLAIMS_SCHEMA = "eosbench-claims/1"
@@ -286,7 +287,7 @@ class Results:
                 for case in self.with_status("crashed")
             ],
         }
-        return strict(document)
+        return dict(plain(document))
 
 
 def read(path: Path) -> Results:
@@ -347,19 +348,6 @@ def read(path: Path) -> Results:
     )
 
 
-def strict(value: Any) -> Any:
-    """The same value as strict JSON: non-finite numbers as strings, lone surrogates replaced."""
-    if isinstance(value, dict):
-        return {strict(str(key)): strict(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [strict(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8")
-    return value
-
-
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
@@ -381,7 +369,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 f"{path} is of schema {line.get('schema')}, and this eosbench reads {EVIDENCE_SCHEMA}; "
                 "use the version that wrote it."
             )
-        yield strict(line)
+        yield plain(line)
 
 
 def _fate(*, selected: bool, started: bool, aborted: bool) -> Case:
