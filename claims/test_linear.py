@@ -350,8 +350,8 @@ def dropped(X, Y, eta, states):
 
 @product_formula.counterexample(m=160)
 def test_the_printed_product_starts_one_step_late(evidence, m):
-    """Lemma 4 bounds what dropping its second term costs, where every eta M_t' is below 2; the printed "
-    "product costs more."""
+    """Lemma 4 bounds what dropping its second term costs, where every eta M_t' is below 2; the printed
+    product costs more."""
     X, Y, eta, states = wide_run(evidence.seed(), m)
     evidence.requires("eta λ_1(M_t) < 2", eta * np.linalg.eigvalsh(states.M)[:, -1].max() < 2)
     evidence.requires("m > n", m > X.shape[1])
@@ -481,8 +481,8 @@ def top_eigenvalues(net, path):
 
 
 def moves_together(seed, scale):
-    """For the first 60 steps whether S and λ_1(M) move the same way, steps that move S by no more than "
-    "rounding left out."""
+    """For the first 60 steps whether S and λ_1(M) move the same way, steps that move S by no more than
+    rounding left out."""
     net = network(seed, n=20, d=8)
     units = scale * random_units(16, 8, seed=seed)
     eta = 1.2 * min(scale, 1) ** 2 / np.linalg.eigvalsh(net.gram(units))[-1]

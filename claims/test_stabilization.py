@@ -1,5 +1,6 @@
 """Self-stabilization at the edge (Shapira, Section 4, after Damian, Nichani and Lee 2023)."""
 
+from fractions import Fraction
 from functools import cache
 
 import equinox as eqx
@@ -21,6 +22,7 @@ from eosbench.dynamics import (
     trajectory,
 )
 from eosbench.problems import Dataset, SelfStabilizingLoss, TaylorLoss, digits, flattened, mlp
+from eosbench.proof import IdentityCertificate, prove_minimum, variables
 
 review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
 
@@ -39,8 +41,8 @@ def sharpness_and_alpha(loss, x):
 
 @cache
 def approach(seed, step_factor=1.3, steps=250, **options):
-    """Gradient descent whose 2/eta is step_factor times the sharpness at the start; S in units of 2/eta, "
-    "alpha, path."""
+    """Gradient descent whose 2/eta is step_factor times the sharpness at the start; S in units of 2/eta,
+    alpha, path."""
     loss, start = network(seed, **options)
     threshold = step_factor * float(sharpness_and_alpha(loss, start)[0])
     path = trajectory(gd_step(loss, 2 / threshold), start, steps)
@@ -352,16 +354,38 @@ ZS, YS = tuple(np.geomspace(0.01, 10, 40).tolist()), tuple(np.linspace(-2, 2, 41
     positive_controls={"the fixed point, in numbers that are exact": dict(epsilon=0.125, zs=(1.0,), ys=(0.0,))},
 )
 def test_a_step_does_not_raise_the_potential(evidence, epsilon, zs=ZS, ys=YS):
-    """The continuous limit conserves H, and orbits are its level sets; the cycle repeats only if steps do not "
-    "raise it."""
+    """The continuous limit conserves H, and orbits are its level sets; the cycle repeats only if steps do not raise
+    it."""
     states, after = one_step(epsilon, zs, ys)
     risen = np.asarray(potential(after, epsilon**2, 2.0) - potential(states, epsilon**2, 2.0))
     evidence.at_most("what a step adds to H, over eta² alpha", risen / epsilon**2, 0)
 
 
+def excess(w):
+    """w - ln(1 + w)"""
+    return w - (1 + w).log()
+
+
+@stays_bounded.check(controls={"half of the last term": dict(last=1)})
+def test_no_step_lowers_the_potential_proved(evidence, last=2):
+    """For all Y = y/√alpha, z > 0 and w = eps Y > -1, with eps = eta √alpha.
+
+    A step takes z to z (1 + w)², so that the logarithms in H differ by 2 ln(1 + w). What else changes is a polynomial,
+    and with 2 (w - ln(1 + w)) it is a sum of squares: it vanishes only where z = 1 and w = 0.
+    """
+    Y, z, eps = variables("Y", "z", "eps")
+    w, unit = eps * Y, Y**0
+    change = (Y + eps * (unit - z)) ** 2 + z * (unit + w) ** 2 - Y**2 - z
+    name = "H' - H + 2 ln(1 + w) = eps² (1 - z)² + z w² + 2 w"
+    squares = eps**2 * (unit - z) ** 2 + z * w**2
+    evidence.proved(name, IdentityCertificate(((name, change, squares + last * w),)))
+    up_to = Fraction(2) ** 30
+    evidence.proved("w >= ln(1 + w)", prove_minimum("w - ln(1 + w)", excess, Fraction(0), (1 / up_to - 1, up_to)))
+
+
 @stays_bounded.check(epsilon=[0.1, 0.03, 0.01])
 def test_what_a_step_adds_to_the_potential(evidence, epsilon, zs=ZS, ys=YS):
-    """By the exact formula; every one of its terms is non-negative where 1 + eta y > 0."""
+    """By the exact formula."""
     states, after = one_step(epsilon, zs, ys)
     evidence.requires("1 + eta y > 0", np.all(1 + states[:, 1] > 0))
     before, risen = (np.asarray(potential(s, epsilon**2, 2.0)) for s in (states, after))

@@ -4,6 +4,8 @@ from eosbench.proof.existence import ExistenceCertificate as ExistenceCertificat
 from eosbench.proof.existence import prove_existence as prove_existence
 from eosbench.proof.identity import IdentityCertificate as IdentityCertificate
 from eosbench.proof.identity import variables as variables
+from eosbench.proof.minimum import MinimumCertificate as MinimumCertificate
+from eosbench.proof.minimum import prove_minimum as prove_minimum
 from eosbench.proof.trap import TrapBox as TrapBox
 from eosbench.proof.trap import TrapCertificate as TrapCertificate
 from eosbench.proof.trap import prove_trap as prove_trap

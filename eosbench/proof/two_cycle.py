@@ -8,8 +8,7 @@ checked that
 1. G changes sign over a box X_1 left of m and over a box X_2 right of it, and is strictly monotone on each: one zero
    delta_i in each, for every eta of the box, and a simple one;
 2. f' has no zero on X_1 and X_2, and F maps X_1 into the search interval and off itself: delta_1 has period two, and
-with 3.
-   its partner is delta_2;
+   by 3 its partner is delta_2;
 3. on the rest of the search interval G has no zero, except at critical points that were named (there H is strictly
    monotone): the orbit is the only one in the search interval;
 4. the multiplier ``F'(delta_1) F'(delta_2)`` lies in (-1, 1): the orbit attracts; or below -1: it repels.
