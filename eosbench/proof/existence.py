@@ -12,6 +12,7 @@ from fractions import Fraction
 
 from flint import arb, fmpq, fmpq_series
 
+from eosbench.proof.cover import Part
 from eosbench.proof.intervals import Interval, as_float, ball, cover, excludes_zero
 from eosbench.proof.two_cycle import Descent
 
@@ -32,9 +33,9 @@ class ExistenceCertificate:
     bracket: Interval
     order: int
     signs: tuple[int, int]
-    lower: tuple[Fraction, ...]
-    upper: tuple[Fraction, ...]
-    moving: tuple[Fraction, ...]
+    lower: Part
+    upper: Part
+    moving: Part
     seconds: float
 
     @property
@@ -72,7 +73,7 @@ def prove_existence(family: Descent, end: Fraction, bracket: Interval) -> Existe
     )
 
 
-def _sign(family: Descent, low: Fraction, high: Fraction, eta: arb, power: int) -> tuple[int, tuple[Fraction, ...]]:
+def _sign(family: Descent, low: Fraction, high: Fraction, eta: arb, power: int) -> tuple[int, Part]:
     """The sign of H/(x - m)^power for all x from low to high, with the cells that prove it; 0 if neither is proved."""
     for sign in (1, -1):
         cells = cover(lambda x, sign=sign: _signed(family, x, eta, power, sign), low, high)  # type: ignore[misc]

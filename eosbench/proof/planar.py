@@ -98,13 +98,15 @@ class BasinCertificate:
 
     Attributes:
         eta: the step size.
-        target: half-width in s around 2 delta_1, and largest D; zeros if no target was proved.
+        centre: of the target in s, 2 delta_1 up to rounding.
+        target: half-width in s around `centre`, and largest D; zeros if no target was proved.
         contraction: in s and in D over two steps within the target.
         boxes: low and high ends of s and of D, shape (boxes, 4).
         domain: ends of s and of D of the whole domain.
     """
 
     eta: Fraction
+    centre: float
     target: tuple[float, float]
     contraction: tuple[float, float]
     boxes: Float[np.ndarray, "boxes 4"]
@@ -167,7 +169,7 @@ def prove_basin(
             if level < levels:
                 boxes = np.concatenate([_quarter(boxes, i, j) for i in (0, 1) for j in (0, 1)])
     proved = np.concatenate(certified) if certified else np.zeros((0, 4))
-    return BasinCertificate(eta, target, contraction, proved, domain, time.perf_counter() - started)
+    return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started)
 
 
 def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:

@@ -13,58 +13,30 @@ path from (0, hi] ends on that orbit, or on m after finitely many steps.
 """
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 from flint import arb
 
-from eosbench.proof.intervals import Interval, as_float, ball, bounds, cover, rational, tiles
-from eosbench.proof.two_cycle import Descent, bisect
+from eosbench.proof.cover import Box, CoverCertificate, bisect
+from eosbench.proof.intervals import Interval, ball, bounds, cover, rational
+from eosbench.proof.two_cycle import Descent
 
 
 @dataclass(frozen=True)
-class TrapBox:
+class TrapBox(Box):
     """For the step sizes `eta`: the critical point of F lies in `critical`, and I is `trap`.
 
-    The cells are breakpoints of what was checked: F' > 0 on `rising`, F' < 0 on `falling`, f' < 0 on `uphill`.
+    The cells are of three parts: from 0 to `critical`, where F' > 0 was checked; from there to the upper end of I,
+    where F' < 0 was; and from 0 to the lower end of I, where f' < 0 was.
     """
 
-    eta: Interval
     critical: Interval
     trap: Interval
-    rising: tuple[Fraction, ...]
-    falling: tuple[Fraction, ...]
-    uphill: tuple[Fraction, ...]
 
 
-@dataclass(frozen=True)
-class TrapCertificate:
+class TrapCertificate(CoverCertificate[TrapBox]):
     """The monotone trap for every eta of a range (at its lower end, where eta f''(m) = 2, without item 4)."""
-
-    family: str
-    eta: Interval
-    boxes: tuple[TrapBox, ...]
-    failed: tuple[Interval, ...] = field(default=())
-    seconds: float = 0.0
-
-    @property
-    def verified(self) -> bool:
-        """Whether the boxes cover the range without a gap."""
-        return not self.failed and tiles([box.eta for box in self.boxes], *self.eta)
-
-    def describe(self) -> dict[str, float | int | str]:
-        """Range, boxes, cells and seconds."""
-        low, high = as_float(self.eta)
-        cells = [part for box in self.boxes for part in (box.rising, box.falling, box.uphill)]
-        return {
-            "family": self.family,
-            "eta from": low,
-            "eta to": high,
-            "boxes": len(self.boxes),
-            "unproved": sum(float(b - a) for a, b in self.failed),
-            "cells": sum(len(part) - 1 for part in cells),
-            "seconds": round(self.seconds, 2),
-        }
 
 
 def prove_trap(family: Descent, low: Fraction, high: Fraction, depth: int = 14) -> TrapCertificate:
@@ -99,7 +71,7 @@ def trap_box(family: Descent, low: Fraction, high: Fraction) -> TrapBox | None:
     uphill = cover(lambda x: _uphill(family, x), Fraction(0), lo)
     if rising is None or falling is None or uphill is None:
         return None
-    return TrapBox((low, high), (a, b), (lo, hi), rising, falling, uphill)
+    return TrapBox((low, high), (rising, falling, uphill), (a, b), (lo, hi))
 
 
 def _stretch(family: Descent, x: arb, eta: arb) -> arb:

@@ -16,13 +16,14 @@ checked that
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
 from flint import arb, arb_series
 
-from eosbench.proof.intervals import Interval, as_float, ball, bounds, cover, excludes_zero, middle, rational, tiles
+from eosbench.proof.cover import Box, CoverCertificate, bisect
+from eosbench.proof.intervals import Interval, ball, bounds, cover, excludes_zero, middle, rational
 
 Slope = Callable[[Any], Any]
 """f' as a formula in +, -, *, / and methods of `flint.arb_series`; for polynomials any ring will do."""
@@ -87,61 +88,40 @@ class Descent:
 
 
 @dataclass(frozen=True)
-class OrbitBox:
-    """What was proved for the step sizes of one box.
+class OrbitBox(Box):
+    """The orbit for the step sizes of one box.
 
     Attributes:
         eta: the step sizes.
-        points: a box around delta_1 and one around delta_2.
         cells: breakpoints of the cells that hold no other orbit, for the parts of the search interval left of the first
             point, between the two, and right of the second.
+        points: a box around delta_1 and one around delta_2.
         multiplier: an enclosure of F'(delta_1) F'(delta_2).
     """
 
-    eta: Interval
     points: tuple[Interval, Interval]
-    cells: tuple[tuple[Fraction, ...], ...]
     multiplier: Interval
 
 
+Kind = Literal["attracts", "repels", "exists"]
+
+
 @dataclass(frozen=True)
-class OrbitCertificate:
-    """A period-2 orbit for every eta of a range: boxes, with what was checked on each.
+class OrbitCertificate(CoverCertificate[OrbitBox]):
+    """A period-2 orbit for every eta of a range: boxes, with what was checked on each."""
 
-    `kind` is "attracts", "repels" or "exists". `failed` is the rest of the range, from where a box could not be proved.
-    """
-
-    family: str
-    kind: str
-    eta: Interval
-    boxes: tuple[OrbitBox, ...]
-    failed: tuple[Interval, ...] = field(default=())
-    seconds: float = 0.0
-
-    @property
-    def verified(self) -> bool:
-        """Whether the boxes cover the range without a gap."""
-        return not self.failed and tiles([box.eta for box in self.boxes], *self.eta)
+    kind: Kind
 
     def describe(self) -> dict[str, float | int | str]:
         """Range, boxes, cells and seconds."""
-        low, high = as_float(self.eta)
         widths = [float(box.eta[1] - box.eta[0]) for box in self.boxes]
         return {
             "family": self.family,
             "orbit": self.kind,
-            "eta from": low,
-            "eta to": high,
-            "boxes": len(self.boxes),
-            "unproved": sum(float(b - a) for a, b in self.failed),
+            **super().describe(),
             "narrowest box": min(widths, default=0.0),
             "widest box": max(widths, default=0.0),
-            "cells": sum(len(part) - 1 for box in self.boxes for part in box.cells),
-            "seconds": round(self.seconds, 2),
         }
-
-
-Kind = Literal["attracts", "repels", "exists"]
 
 
 def prove_two_cycle(
@@ -154,29 +134,7 @@ def prove_two_cycle(
     """
     started = time.perf_counter()
     boxes, failed = bisect(lambda a, b: orbit_box(family, a, b, kind), low, high, depth)
-    return OrbitCertificate(family.name, kind, (low, high), boxes, failed, time.perf_counter() - started)
-
-
-def bisect(
-    prove: Callable[[Fraction, Fraction], Any], low: Fraction, high: Fraction, depth: int
-) -> tuple[tuple, tuple]:
-    """What `prove` returns on the boxes of an adaptive subdivision, in ascending order, and what is left unproved.
-
-    It gives up at the first box of full depth for which `prove` returns None.
-    """
-    done: list[Any] = []
-    stack = [(low, high, depth)]
-    while stack:
-        a, b, left = stack.pop()
-        box = prove(a, b)
-        if box is not None:
-            done.append(box)
-        elif left == 0:
-            return tuple(done), ((a, high),)
-        else:
-            at = middle(a, b)
-            stack += [(at, b, left - 1), (a, at, left - 1)]
-    return tuple(done), ()
+    return OrbitCertificate(family.name, (low, high), boxes, failed, time.perf_counter() - started, kind)
 
 
 def orbit_box(family: Descent, low: Fraction, high: Fraction, kind: Kind) -> OrbitBox | None:
@@ -207,7 +165,7 @@ def orbit_box(family: Descent, low: Fraction, high: Fraction, kind: Kind) -> Orb
         if part is None:
             return None
         cells.append(part)
-    return OrbitBox((low, high), points, tuple(cells), bounds(multiplier))
+    return OrbitBox((low, high), tuple(cells), points, bounds(multiplier))
 
 
 def empty(family: Descent, x: arb, eta: arb) -> bool:

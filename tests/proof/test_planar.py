@@ -1,3 +1,6 @@
+"""Certified basins, checked again in integer arithmetic."""
+
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -5,13 +8,156 @@ import pytest
 
 from eosbench.proof.planar import prove_basin
 
-ETA = Fraction("1.1")
+from .rational import Range
+
 ORBIT = np.sqrt((2.1 + np.array([-1, 1]) * np.sqrt(0.1 * 4.1)) / 2.2)
+ONE = Range.of(1)
+
+
+class Step:
+    """One step in s = x + y and D = (x - y)², and its derivatives, on boxes of integers.
+
+    The mean value theorem is taken about the middle of the box, and for s, where it is monotone in s, at both ends.
+    """
+
+    def __init__(self, eta):
+        self.eta, self.half, self.quarter = Range.of(eta), Range.of(eta / 2), Range.of(eta / 4)
+
+    def spread(self, s, d):
+        """1 + eta r, with r = (s² - D)/4 - 1."""
+        return ONE + self.quarter * (s.square() - d) - self.eta
+
+    def natural(self, s, d):
+        spread = self.spread(s, d)
+        return s * (ONE + ONE - spread), d * spread.square()
+
+    def slopes(self, s, d):
+        """The derivatives of s and of D after a step: in s and D each."""
+        spread = self.spread(s, d)
+        s_by_s = ONE + ONE - spread - self.half * s.square()
+        return (s_by_s, self.quarter * s), (self.eta * d * spread * s, spread.square() - self.half * d * spread)
+
+    def __call__(self, s, d):
+        (s_by_s, s_by_d), (d_by_s, d_by_d) = self.slopes(s, d)
+        s0, d0 = s.middle(), d.middle()
+        (s1, d1), (about_s, about_d) = self.natural(s, d), self.natural(s0, d0)
+        s1 &= about_s + s_by_s * (s - s0) + s_by_d * (d - d0)
+        d1 &= about_d + d_by_s * (s - s0) + d_by_d * (d - d0)
+        if s_by_s.sign():
+            left, right = (self.natural(end, d)[0] for end in s.ends())
+            s1 &= left | right
+        return s1, d1
+
+
+def everywhere(holds, s, d, depth):
+    """Whether it holds on the cells of some subdivision of a box."""
+    if holds(s, d):
+        return True
+    return depth > 0 and all(everywhere(holds, x, y, depth - 1) for x in s.halves() for y in d.halves())
+
+
+def recheck(certificate, boxes):
+    """What is wrong with the certificate, or with these boxes, if anything."""
+    eta, step = certificate.eta, Step(certificate.eta)
+    half, most = certificate.target
+    ends = certificate.centre - half, certificate.centre + half  # in floating point, as the prover takes them
+    around, below = Range.of(*ends), Range.of(most)
+    if max(certificate.contraction) >= 1:
+        return "contraction"
+    if ends[0] <= 0 or ends[1] >= 2:
+        return "target not left of the minimizer"
+    # With D = 0, s/2 = delta_1 is where this changes sign.
+    cofactor = [eta**2 * x**4 - eta * (1 + eta) * x**2 + 1 for x in (Fraction(end) / 2 for end in ends)]
+    if not cofactor[0] > 0 > cofactor[1]:
+        return "orbit not in the target"
+
+    def inside(s, d):
+        return s in around and d.high < below.low
+
+    def contracts(s, d):
+        s1, d1 = step(s, d)
+        (s_by_s, _), (d_by_s, _) = step.slopes(s, d)
+        (then_by_s, then_by_d), _ = step.slopes(s1, d1)
+        slope = then_by_s * s_by_s + then_by_d * d_by_s
+        shrink = (step.spread(s, d) * step.spread(s1, d1)).square()
+        in_s, in_d = (Range.of(bound) for bound in certificate.contraction)
+        return inside(*step(s1, d1)) and abs(slope) <= in_s.high and shrink.high <= in_d.high
+
+    def arrives(s, d):
+        for _ in range(200):
+            if inside(s, d):
+                return True
+            if s.high - s.low > ONE.low or d.high > 10 * ONE.low:
+                return False
+            s, d = step(s, d)
+        return False
+
+    low_s, high_s, low_d, high_d = certificate.boxes.T
+    overlap = (
+        (low_s[:, None] < high_s) & (low_s < high_s[:, None]) & (low_d[:, None] < high_d) & (low_d < high_d[:, None])
+    )
+    if overlap.sum() > len(overlap):
+        return "boxes overlap"  # and count twice in the share of the domain
+    if not everywhere(contracts, around, Range.of(0, most), depth=7):
+        return "target not mapped into itself"
+    for low_s, high_s, low_d, high_d in boxes:
+        if not everywhere(arrives, Range.of(low_s, high_s), Range.of(low_d, high_d), depth=4):
+            return f"s in [{low_s}, {high_s}], D in [{low_d}, {high_d}] does not arrive"
+    return ""
+
+
+def prove(eta):
+    u = ((1 + eta) - np.sqrt((eta - 1) * (eta + 3))) / (2 * eta)  # delta_1²
+    return prove_basin(Fraction(str(eta)), float(np.sqrt(u)), levels=2)
 
 
 @pytest.fixture(scope="module")
 def basin():
-    return prove_basin(ETA, ORBIT[0], levels=2)
+    return prove(1.1)
+
+
+@pytest.mark.parametrize("eta", [1.05, 1.1, 1.12])
+def test_a_second_checker_agrees_on_a_sample(eta):
+    certificate = prove(eta)
+    assert certificate.verified
+    assert recheck(certificate, certificate.boxes[:: len(certificate.boxes) // 200]) == ""
+
+
+FAULTS = {
+    "a larger target": ({"target": (0.3, 0.1)}, "target not mapped into itself"),
+    "a target of larger D": ({"target": (0.1, 0.5)}, "target not mapped into itself"),
+    "a stronger contraction in s": ({"contraction": (0.5, 0.82)}, "target not mapped into itself"),
+    "a stronger contraction in D": ({"contraction": (0.8, 0.5)}, "target not mapped into itself"),
+    "no contraction": ({"contraction": (1.0, 0.82)}, "contraction"),
+    "a target off the orbit": ({"centre": 1.3}, "orbit not in the target"),
+    "a target at the other point": ({"centre": 2.2}, "target not left of the minimizer"),
+    "another step size": ({"eta": Fraction("1.2")}, "orbit not in the target"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_in_the_target_is_caught(basin, fault):
+    changes, reason = FAULTS[fault]
+    assert recheck(basin, basin.boxes[:2]) == ""
+    assert recheck(replace(basin, **changes), basin.boxes[:2]) == reason
+
+
+def test_a_box_that_counts_twice_is_caught(basin):
+    twice = replace(basin, boxes=np.concatenate([basin.boxes, basin.boxes[7:8]]))
+    assert recheck(twice, basin.boxes[:2]) == "boxes overlap"
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        pytest.param((1.99, 2.01, 0.0, 0.01), id="minimizers"),
+        pytest.param((1.15, 1.16, 0.0, 0.01), id="a step before them"),
+        pytest.param((0.0, 0.05, 0.0, 0.01), id="the saddle"),
+        pytest.param((3.4, 3.5, 0.0, 0.1), id="far out"),
+    ],
+)
+def test_a_box_that_does_not_arrive_is_caught(basin, box):
+    assert recheck(basin, [*basin.boxes[:2], box]).endswith("does not arrive")
 
 
 def test_sampled_starts_of_the_certified_region_reach_the_orbit(basin):
@@ -27,21 +173,6 @@ def test_sampled_starts_of_the_certified_region_reach_the_orbit(basin):
         x, y = x - 1.1 * r * y, y - 1.1 * r * x
     np.testing.assert_allclose(x, y, atol=1e-10)
     np.testing.assert_allclose(np.abs(x[:, None] - ORBIT).min(1), 0, atol=1e-10)
-
-
-def test_boxes_in_exact_arithmetic_stay_inside_what_was_computed(basin):
-    """A path in rational arithmetic from the corners of some boxes ends in the target."""
-    half, most = basin.target
-    for low_s, high_s, low_d, high_d in basin.boxes[:: len(basin.boxes) // 12]:
-        for s, d in ((Fraction(low_s), Fraction(high_d)), (Fraction(high_s), Fraction(low_d))):
-            for _ in range(200):
-                if abs(s - Fraction(2 * ORBIT[0])) < Fraction(half) and d < Fraction(most):
-                    break
-                r = (s * s - d) / 4 - 1
-                s, d = s * (1 - ETA * r), d * (1 + ETA * r) ** 2
-                s, d = s.limit_denominator(10**30), d.limit_denominator(10**30)  # 1e-30, against boxes of 1e-2
-            else:
-                pytest.fail("did not reach the target")
 
 
 def test_the_starts_that_do_not_converge_are_left_out(basin):

@@ -9,41 +9,9 @@ import pytest
 from eosbench.proof import prove_two_cycle
 from eosbench.proof.families import quartic_descent, squared_descent
 
+from .rational import Range
+
 F = Fraction
-BITS = 80
-
-
-class Range:
-    """An interval with fixed-point ends, every operation rounded outward: integers only, in units of 2^-80."""
-
-    def __init__(self, low, high):
-        self.low, self.high = low, high
-
-    @classmethod
-    def of(cls, low, high=None):
-        high = low if high is None else high
-        return cls(F(low) * 2**BITS // 1, -(-F(high) * 2**BITS // 1))
-
-    def __add__(self, other):
-        return Range(self.low + other.low, self.high + other.high)
-
-    def __sub__(self, other):
-        return Range(self.low - other.high, self.high - other.low)
-
-    def __mul__(self, other):
-        products = [a * b for a in (self.low, self.high) for b in (other.low, other.high)]
-        return Range(min(products) >> BITS, -(-max(products) >> BITS))
-
-    def square(self):
-        product = self * self
-        if self.low <= 0 <= self.high:
-            product.low = 0
-        return product
-
-    def sign(self):
-        return 1 if self.low > 0 else -1 if self.high < 0 else 0
-
-
 ONE, TWO, THREE = Range.of(1), Range.of(2), Range.of(3)
 
 
