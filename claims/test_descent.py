@@ -21,7 +21,11 @@ inequality = Claim(
         r"$\{\theta_t\}_{t=0}^T$. Then $\mathcal{L}(\theta_{t+1}) - \mathcal{L}(\theta_t) "
         r"\leq -\frac{\eta}{2}(2 - \eta\ell)\|\nabla \mathcal{L}(\theta_t)\|^2$."
     ),
-    corrected=r"... for any $\theta$ on the segments between consecutive iterates.",
+    corrected=(
+        r"Suppose that $S(\theta) \leq \ell$ for any $\theta$ on the segments between consecutive iterates of the "
+        r"trajectory $\{\theta_t\}_{t=0}^T$. Then $\mathcal{L}(\theta_{t+1}) - \mathcal{L}(\theta_t) \leq "
+        r"-\frac{\eta}{2}(2 - \eta\ell)\|\nabla \mathcal{L}(\theta_t)\|^2$."
+    ),
     expected="corrected",
 )
 
@@ -181,7 +185,11 @@ regimes = Claim(
         r"monotonically, for $\frac{1}{\lambda^i} < \eta < \frac{2}{\lambda^i}$ it oscillates as it converges."
     ),
     corrected=(
-        r"$\theta_{t+1}^k = (1 - \eta\lambda^k)^{t+1} \theta_0^k$; and so on, for $\lambda^i > 0$, $\theta_0^i \neq 0$."
+        r"$\theta_{t+1} = (I - \eta A)^{t+1} \theta_0$, so $\theta_{t+1}^k = (1 - \eta\lambda^k)^{t+1} \theta_0^k$. "
+        r"If $\eta > \frac{2}{\lambda^1} > 0$ and $\theta_0^1 \neq 0$, the first coordinate diverges exponentially. "
+        r"For any $i$ with $\lambda^i > 0$ and $\theta_0^i \neq 0$, if $\eta < \frac{2}{\lambda^i}$, $\theta^i$ "
+        r"converges exponentially; for $\eta < \frac{1}{\lambda^i}$ monotonically, for $\frac{1}{\lambda^i} < \eta < "
+        r"\frac{2}{\lambda^i}$ it oscillates as it converges."
     ),
     expected="corrected",
 )
@@ -204,7 +212,10 @@ diverges = Claim(
         r"The path taken by gradient descent is provably diverging if the sharpness exceeds this threshold "
         r"[$2/\eta$] at any step."
     ),
-    corrected=r"... on a quadratic, from a start that is not orthogonal to the top eigenspace.",
+    corrected=(
+        r"On a quadratic, the path taken by gradient descent diverges if the sharpness exceeds $2/\eta$ and the "
+        r"start, seen from the minimizer, is not orthogonal to the top eigenspace."
+    ),
     expected="corrected",
 )
 

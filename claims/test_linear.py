@@ -218,8 +218,11 @@ gram_dynamics = Claim(
     printed=r"$M_{t+1} - M_t = -\frac{4\eta}{n^2 m} (2\langle F_t, D_t \rangle \Sigma + F_t D_t^\top \Sigma "
     r"- \Sigma D_t F_t^\top) + \frac{8\eta^2}{n^3 m^2} (\|W_t X D_t\|^2 \Sigma "
     r"+ \|A_t\|^2 \Sigma D_t D_t^\top \Sigma)$; the last term of its proof has $4\eta$.",
-    corrected=r"$M_{t+1} - M_t = -\frac{4\eta}{n^2 m} (2\langle F_t, D_t \rangle \Sigma + F_t D_t^\top \Sigma "
-    r"+ \Sigma D_t F_t^\top) + \frac{8\eta^2}{n^3 m^2} (...)$; the last term of the proof has $4\eta^2$.",
+    corrected=(
+        r"$M_{t+1} - M_t = -\frac{4\eta}{n^2 m} (2\langle F_t, D_t \rangle \Sigma + F_t D_t^\top \Sigma + \Sigma D_t "
+        r"F_t^\top) + \frac{8\eta^2}{n^3 m^2} (\|W_t X D_t\|^2 \Sigma + \|A_t\|^2 \Sigma D_t D_t^\top \Sigma)$; the "
+        r"last term of its proof has $4\eta^2$."
+    ),
     expected="corrected",
     uses=("linear/gram-form", "linear/norm-dynamics"),
     experiment="linear/identities",
@@ -466,7 +469,10 @@ assumption_4 = Claim(
     "linear/assumption-4",
     source=Source(review, "Assumption 4"),
     printed=r"For all $t$, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > \lambda_1(M_t)$.",
-    corrected=r"... in at least 95 % of the steps.",
+    corrected=(
+        r"From a start that is not small, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > "
+        r"\lambda_1(M_t)$, in at least 95 % of the steps."
+    ),
     expected="corrected",
 )
 
@@ -511,9 +517,11 @@ assumption_5 = Claim(
     source=Source(review, "Assumption 5"),
     printed=r"There exists some constant $c > 0$ such that for any $t$: "
     r"$\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| \leq \frac{cn}{2}$.",
-    corrected=r"... for $W_{ij} \sim N(0, 1/d)$ with $c$ proportional to $\sqrt{m}$, so that the error is "
-    r"$1/\sqrt{m}$ of "
-    r"$\frac{m}{d} \|\Sigma\|$.",
+    corrected=(
+        r"For $W_{ij} \sim N(0, 1/d)$ at the start, there exists $c > 0$, proportional to $\sqrt{m}$, such that for "
+        r"any $t$: $\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| \leq \frac{cn}{2}$; the error is of the order of "
+        r"$1/\sqrt{m}$ relative to $\frac{m}{d} \|\Sigma\|$."
+    ),
     expected="corrected",
 )
 

@@ -22,9 +22,11 @@ condition = Claim(
         r"condition at the minimizer as $3[L_\Delta^{(3)}]^2 - L_\Delta^{(2)}L_\Delta^{(4)} > 0$."
     ),
     corrected=(
-        r"... if the largest singular values of $\mathbf{Y}$ and $\mathbf{Z}$ are simple and their right singular "
-        r"vectors are "
-        r"not orthogonal; the left-hand side is $96 s_Y^2 s_Z^2 (v_Y \cdot v_Z)^2 / (s_Y^2 + s_Z^2)$."
+        r"For any minimizer with $\mathbf{Y}\mathbf{Z}^\top = \mathbf{C}$ at which the largest singular values $s_Y$, "
+        r"$s_Z$ of $\mathbf{Y}$ and $\mathbf{Z}$ are simple and their right singular vectors $v_Y$, $v_Z$ are not "
+        r"orthogonal, the 1D function $L_\Delta$ along the leading unit eigenvector $\Delta$ of the Hessian satisfies "
+        r"the 1D condition at the minimizer: $3[L_\Delta^{(3)}]^2 - L_\Delta^{(2)}L_\Delta^{(4)} = 96 s_Y^2 s_Z^2 "
+        r"(v_Y \cdot v_Z)^2 / (s_Y^2 + s_Z^2) > 0$."
     ),
     expected="corrected",
 )
@@ -110,10 +112,12 @@ oscillation = Claim(
         r"(\delta_i^2 - 1) u u^\top$."
     ),
     corrected=(
-        r"... from a small initialization. From others it may diverge: where $\mathbf{Y}$ and $\mathbf{Z}$ are "
-        r"unbalanced off "
-        r"$u$, $\eta(1 + \lambda_2) < 2$ does not suffice for stability; where they are balanced it is the exact "
-        r"threshold."
+        r"From a small initialization, for $\eta \in (1, 1.121)$ and $\eta(1 + \lambda_2) < 2$, it converges to 1. "
+        r"Balancing effect: $\mathbf{Y} = \delta_i uv^\top + \sum_{j=2}^d \sigma_{y,j} u_{y,j} v_{y,j}^\top$, "
+        r"$\mathbf{Z} = \delta_i uv^\top + \sum_{j=2}^d \sigma_{z,j} u_{z,j} v_{z,j}^\top$. 2. Oscillation in 1D "
+        r"subspace: $\mathbf{Y}\mathbf{Z}^\top - \mathbf{C} = (\delta_i^2 - 1) u u^\top$. From other initializations "
+        r"it may diverge: where $\mathbf{Y}$ and $\mathbf{Z}$ are unbalanced off $u$, $\eta(1 + \lambda_2) < 2$ does "
+        r"not suffice for stability; where they are balanced it is the exact threshold."
     ),
     expected="corrected",
     uses=("orbit/scalar-factorization", "balancing/scalar"),

@@ -82,7 +82,10 @@ higher = Claim(
         r"still has $\frac{2}{f''(\bar{x})} < \eta < \frac{2}{f''(\bar{x}) - \epsilon \cdot f^{(3)}(\bar{x})}$.]"
     ),
     corrected=(
-        r"... with $\frac{2}{f''} < \eta < \frac{2}{f'' - f^{(k)} \epsilon^{k-2}}$ for odd $k$ and "
+        r"For a function $f$ that the lowest order non-zero derivative (except the $f''$) at $\bar{x}$ is "
+        r"$f^{(k)}(\bar{x})$ with $k \geq 4$, the above conditions are changed to: if $k$ is odd and $\epsilon \cdot "
+        r"f^{(k)}(\bar{x}) > 0$, $f^{(k+1)}(\bar{x}) < 0$, or if $k$ is even and $f^{(k)}(\bar{x}) < 0$. The step "
+        r"size then has $\frac{2}{f''} < \eta < \frac{2}{f'' - f^{(k)} \epsilon^{k-2}}$ for odd $k$ and "
         r"$\frac{2}{f''} < \eta < \frac{2}{f'' + f^{(k)} \epsilon^{k-2}}$ for even $k$."
     ),
     expected="corrected",
@@ -296,7 +299,12 @@ special = Claim(
         r"$\delta_1, \delta_2$ are the positive solutions of "
         r"$\eta = \frac{1}{\delta^2 (\sqrt{\frac{1}{\delta^2} - \frac{3}{4}} + \frac{1}{2})}$."
     ),
-    corrected=r"... from every $x_0 \in (0, 1)$ that is not one of the countably many preimages of the fixed point 1.",
+    corrected=(
+        r"Loss: $f(x) = \frac{1}{4}(x^2 - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: any point $x_0 "
+        r"\in (0, 1)$ that is not one of the countably many preimages of the fixed point 1. Convergence: it converges "
+        r"to a period-2 orbit $\{x = \delta_i \mid i = 1, 2\}$ where $\delta_1, \delta_2$ are the positive solutions "
+        r"of $\eta = \frac{1}{\delta^2 (\sqrt{\frac{1}{\delta^2} - \frac{3}{4}} + \frac{1}{2})}$."
+    ),
     expected="corrected",
 )
 
@@ -426,9 +434,10 @@ plane = Claim(
         r"where $\delta_1, \delta_2$ are the same as above."
     ),
     corrected=(
-        r"... from every such start that does not lie on the stable set of the minimizers $xy = 1$; proved from a "
-        r"region of "
-        r"starts."
+        r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some conditions "
+        r"that guarantee $x, y > 0$ always, outside the stable set of the minimizers $xy = 1$. Convergence: it "
+        r"converges to a period-2 orbit as $\{(x = y = \delta_i) \mid i = 1, 2\}$ where $\delta_1, \delta_2$ are "
+        r"those of $\frac{1}{4}(x^2 - 1)^2$; proved from a region of starts."
     ),
     expected="corrected",
     uses=("orbit/quartic",),
@@ -474,7 +483,7 @@ def test_a_region_of_starts_is_proved(evidence, eta):
     proved = basin.contains(x, y)
     path = trajectory(gd_step(scalar_factorization, float(eta)), np.stack([x, y]), 300, positive)
     always = np.asarray(path).all(0)
-    axes = ("x", "y")
+    axes = (f"x, eta = {eta}", "y")
     if proved.any():
         evidence.series("proved", x[proved], y[proved], axes=axes, style="points")
     other = always & ~proved & (np.abs(x - y) < 1) & (x + y < 2.6)

@@ -153,7 +153,11 @@ orbit = Claim(
         r"For $\eta = K \cdot \frac{d}{\|\tilde{w}\|}$ with $K \in (1, 1.121)$, it converges to balancing effect: "
         r"$|v - \|w\|| \rightarrow 0$; stable oscillation: $v = \|w\|$ is in a period-2 orbit, same as the 2-D case."
     ),
-    corrected=r"... the orbit of the 2-D case with $\eta = K$, scaled by $\sqrt{\|\tilde{w}\|}$, if $v > 0$ always.",
+    corrected=(
+        r"For $\eta = K \cdot \frac{d}{\|\tilde{w}\|}$ with $K \in (1, 1.121)$, from almost every start from which $v "
+        r"> 0$ always, it converges to balancing effect: $|v - \|w\|| \rightarrow 0$; stable oscillation: $v = \|w\|$ "
+        r"is in a period-2 orbit, that of the 2-D case with $\eta = K$, scaled by $\sqrt{\|\tilde{w}\|}$."
+    ),
     expected="corrected",
     uses=("orbit/scalar-factorization",),
 )

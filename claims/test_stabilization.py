@@ -62,7 +62,11 @@ sharpness_slope = Claim(
     source=Source(review, "Lemma 2 (Self-Stabilization Property)"),
     printed=r"For any $\theta \in \mathbb{R}^p$, where $u(\theta)$ denotes the top eigenvector of "
     r"$\nabla^2 \mathcal{L}(\theta)$: $\nabla S(\theta) = \nabla^3 \mathcal{L}(\theta)(:, u(\theta), u(\theta))$.",
-    corrected=r"For any $\theta$ at which the top eigenvalue is simple: ...",
+    corrected=(
+        r"For any $\theta \in \mathbb{R}^p$ at which the top eigenvalue of $\nabla^2 \mathcal{L}(\theta)$ is simple, "
+        r"where $u(\theta)$ denotes its unit eigenvector: $\nabla S(\theta) = \nabla^3 \mathcal{L}(\theta)(:, "
+        r"u(\theta), u(\theta))$."
+    ),
     expected="corrected",
 )
 
@@ -203,8 +207,12 @@ four_stages = Claim(
     printed=r"Progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1)^i (1 + \eta y_i) x_0$; "
     r"self-stabilization: $y_t$ peaks when $x_t = \sqrt{2\alpha/\beta}$, afterwards the sharpness begins to decline; "
     r"return to stability: $y_t$ becomes negative, $x_t$ diminishes, leading back to progressive sharpening.",
-    corrected=r"... $x_{t+1} = \prod_{i=0}^t (-1) (1 + \eta y_i) x_0$; $y_t$ peaks at the first step with "
-    r"$|x_t| \geq \sqrt{2\alpha/\beta}$, and $|x_t|$ at the first step with $y_t \leq 0$.",
+    corrected=(
+        r"Progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1) (1 + \eta y_i) x_0$; "
+        r"self-stabilization: $y_t$ peaks at the first step with $|x_t| \geq \sqrt{2\alpha/\beta}$, afterwards the "
+        r"sharpness begins to decline; return to stability: $|x_t|$ peaks at the first step after that with $y_t \leq "
+        r"0$, and diminishes, leading back to progressive sharpening."
+    ),
     expected="corrected",
 )
 
@@ -343,7 +351,8 @@ def test_the_amplitude_stays_within_a_hundred_times_the_first(evidence, epsilon,
     evidence.at_most("last |x| / √(2α/β) of gradient descent on the normal form", abs(descended[0]) / epsilon, 100)
     level = np.asarray(potential(np.stack([x, y], -1)[:ended], alpha, beta)) if ended else np.zeros(0)
     time = np.arange(ended) * max(1, steps // 20000) * epsilon
-    evidence.series(f"ε = {epsilon:g}", time, level, axes=("time ε t", "H = y²/α + z - ln z - 1"))
+    axes = ("time ε t", "H = y²/α + z - ln z - 1")
+    evidence.series(f"ε = {epsilon:g}", time, level, axes=axes, scale="semilogy")
 
 
 ZS, YS = tuple(np.geomspace(0.01, 10, 40).tolist()), tuple(np.linspace(-2, 2, 41).tolist())  # z, and y/√alpha
@@ -416,9 +425,11 @@ alpha_positive = Claim(
     "stabilization/alpha-positive",
     source=Source(review, "Assumption 2 (Progressive Sharpening)"),
     printed=r"$\alpha(\theta) := -\nabla \mathcal{L}(\theta)^\top \nabla S(\theta) > 0$ along progressive sharpening.",
-    corrected=r"... from the step after the sharpness was lowest up to the crossing; in the steps before, the "
-    r"first two to "
-    r"twenty, the sharpness falls and $\alpha < 0$.",
+    corrected=(
+        r"$\alpha(\theta) := -\nabla \mathcal{L}(\theta)^\top \nabla S(\theta) > 0$ along progressive sharpening, "
+        r"from the step after the sharpness was lowest up to the crossing of $2/\eta$; in the steps before, at most "
+        r"twenty, the sharpness falls and $\alpha < 0$."
+    ),
     expected="corrected",
 )
 
@@ -440,7 +451,9 @@ def test_gradient_flow_sharpens_at_every_step_up_to_the_crossing(evidence, repli
     after = alpha[lowest + 1 :]
     evidence.at_most("steps from the lowest sharpness to the crossing with alpha <= 0", int(np.sum(after <= 0)), 0)
     evidence.at_most("steps before", lowest, 20)
-    evidence.series(f"network {replicate - 4}", np.arange(len(alpha)), alpha, axes=("step", "α = -∇L·∇S"))
+    steps, name = np.arange(len(alpha)), f"network {replicate - 4}"
+    for part, label in ((slice(lowest + 1), "first steps"), (slice(lowest + 1, None), "later steps")):
+        evidence.series(name, steps[part], alpha[part], axes=(label, "α = -∇L·∇S"))
 
 
 @alpha_positive.counterexample(replicate=0)
