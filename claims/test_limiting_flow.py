@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
 from eosbench import Claim, Document, Source
@@ -22,6 +23,9 @@ from eosbench.dynamics import (
 from eosbench.problems import (
     curved_valley,
     digits,
+    rippled_trough,
+    rippled_trough_log_sharpness_flow,
+    rippled_trough_sharpness_flow,
     two_valleys,
     valley,
     valley_limit,
@@ -83,21 +87,21 @@ perturbation = Claim(
     expected="holds",
 )
 
-HIDDEN, FEATURES = 6, 4
+HIDDEN, FEATURES, DIGITS = 10, 10, 20
 
 
 @functools.cache
-def six_digits():
-    """Four principal components of six handwritten digits, and ±0.7 for even and odd ones."""
-    images, labels = digits(6)
-    return np.linalg.svd(images.astype(float))[0][:, :FEATURES] * 6**0.5, 0.7 * (-1.0) ** labels.argmax(1)
+def parities():
+    """Ten principal components of twenty handwritten digits, and ±0.7 for even and odd ones."""
+    images, labels = digits(DIGITS)
+    return np.linalg.svd(images.astype(float))[0][:, :FEATURES] * DIGITS**0.5, 0.7 * (-1.0) ** labels.argmax(1)
 
 
 def digit_network(x):
-    """½ of the summed squared error of a tanh network with 36 parameters: Γ has codimension 6, one for each digit."""
-    inputs, targets = six_digits()
-    weights, biases, readout = x[:24].reshape(HIDDEN, FEATURES), x[24:30], x[30:]
-    return jnp.sum((jnp.tanh(inputs @ weights.T + biases) @ readout - targets) ** 2) / 2
+    """½ of the mean squared error of a tanh network with 120 parameters: Γ has codimension 20, one for each digit."""
+    inputs, targets = parities()
+    weights, biases, readout = jnp.split(x, [HIDDEN * FEATURES, HIDDEN * (FEATURES + 1)])
+    return jnp.mean((jnp.tanh(inputs @ weights.reshape(HIDDEN, FEATURES).T + biases) @ readout - targets) ** 2) / 2
 
 
 @functools.cache
@@ -107,81 +111,90 @@ def start(loss):
         return np.array([1.5, 0.7])
     if loss is curved_valley:
         return np.array([0.9, 0.7, 1.3, -0.6])
+    if loss is rippled_trough:
+        return np.array([0.3, 0.7, -0.4])
     random = np.random.default_rng(0)
-    minimizer = limiting_map(loss, random.normal(scale=0.7, size=36)).point
-    return np.asarray(minimizer) + random.normal(scale=0.03, size=36)
+    minimizer = limiting_map(loss, random.normal(scale=0.7, size=HIDDEN * (FEATURES + 2))).point
+    return np.asarray(minimizer) + random.normal(scale=0.03, size=minimizer.size)
 
 
 # More than T_1, in units of eta per step: the time that either method takes to Γ.
-PHASE_I = {valley: 2.0, curved_valley: 2.0, digit_network: 0.5}
-PHASE_II = {valley: 1.0, curved_valley: 1.0, digit_network: 0.1}  # T_2; on the network λ_1 soon meets λ_2
+PHASE_I = {valley: 2.0, curved_valley: 2.0, rippled_trough: 2.0, digit_network: 1.0}
+PHASE_II = 1.0  # T_2
+CODIMENSION = {valley: 1, curved_valley: 2, rippled_trough: 2, digit_network: DIGITS}
 
 
 def limits(loss, x):
-    """Φ of each of the points x: in closed form on the valley, by integration on the curved one."""
+    """Φ of each of the points x: in closed form on the valley, by integration elsewhere."""
     if loss is valley:
         return valley_limit(x)
-    return np.asarray(jax.vmap(lambda x: limiting_map(loss, x).point)(x))
+    return np.stack([limiting_map(loss, point).point for point in x])
 
 
 def identity(sharpness):
     return sharpness
 
 
+CLOSED_FORM = {
+    (valley, jnp.log): valley_log_sharpness_flow,
+    (valley, identity): valley_sharpness_flow,
+    (rippled_trough, jnp.log): rippled_trough_log_sharpness_flow,
+    (rippled_trough, identity): rippled_trough_sharpness_flow,
+}
+
+
 def flow(loss, x, times, coefficient, functional):
-    """X at these times from Φ(x): in closed form on the valley, by integration on the curved one."""
-    if loss is valley:
-        closed_form = valley_log_sharpness_flow if functional is jnp.log else valley_sharpness_flow
-        y = closed_form(valley_limit(x)[0], times, coefficient)
-        return np.stack([y, np.zeros_like(y)], axis=-1)
+    """X at these times from Φ(x): in closed form where it is known, else by integration."""
+    if (loss, functional) in CLOSED_FORM:
+        y = CLOSED_FORM[loss, functional](limits(loss, x[None])[0, 0], times, coefficient)
+        return np.pad(y[:, None], [(0, 0), (0, len(x) - 1)])
     return np.asarray(limiting_flow(loss, x, times, coefficient=coefficient, functional=functional))
 
 
 def nearest_time(path, times, point):
-    """The time at which the polyline through `path` passes nearest to `point`."""
-    ahead, offset = np.diff(path, axis=0), point - path[:-1]
-    share = np.clip((offset * ahead).sum(1) / (ahead**2).sum(1), 0, 1)
-    nearest = np.argmin(np.linalg.norm(share[:, None] * ahead - offset, axis=1))
-    return times[nearest] + share[nearest] * np.diff(times)[nearest]
+    """The time at which the cubic spline through `path` passes nearest to `point`."""
+    spline, fine = CubicSpline(times, path), np.linspace(times[0], times[-1], 2001)
+    nearest = fine[np.argmin(np.linalg.norm(spline(fine) - point, axis=1))]
+    # One step of Newton's method on the orthogonality of the velocity and what is left.
+    velocity = spline(nearest, 1)
+    return nearest + velocity @ (point - spline(nearest)) / (velocity @ velocity)
 
 
 def record_drift(evidence, loss, etas, step, coefficient, functional, name, tolerance):
     """Compare Φ of the iterate with X after T_2/eta² steps, and find the coefficient with which X gets as far."""
-    duration = PHASE_II[loss]
     after = [iterate(step(loss, eta), start(loss), PHASE_I[loss] / eta) for eta in etas]
-    last = [iterate(step(loss, eta), x, duration / eta**2) for x, eta in zip(after, etas, strict=True)]
+    last = [iterate(step(loss, eta), x, PHASE_II / eta**2) for x, eta in zip(after, etas, strict=True)]
     reached = limits(loss, np.stack(last))
 
-    times = np.linspace(0, 2 * duration, 401)
-    predicted = flow(loss, start(loss), times, coefficient, functional)[200]
-    error = np.linalg.norm(reached - predicted, axis=1)
+    times = np.linspace(0, 2 * PHASE_II, 17)  # twice as long, since the coefficient may be too small
+    path = flow(loss, start(loss), times, coefficient, functional)[:9]
+    eigenvalues = jax.jit(lambda x: jnp.linalg.eigvalsh(jax.hessian(loss)(x)))
+    spectrum = np.stack([eigenvalues(x) for x in path])
+    across = (spectrum > 1e-4 * spectrum[:, -1:]).sum(1)
+    evidence.requires(f"Γ has codimension {CODIMENSION[loss]}", np.all(across == CODIMENSION[loss]))
+    evidence.requires("λ_2 < 0.98 λ_1 along the flow", np.all(spectrum[:, -2] < 0.98 * spectrum[:, -1]))
+    error = np.linalg.norm(reached - path[-1], axis=1)
     evidence.bounded_by("‖Φ(x) - X(T_2)‖", error, etas, constant=1.0)
 
     # With another coefficient X passes through the same points at another time, so the time at which it passes the
     # limit reached measures the coefficient. It starts from Φ at the end of Phase I, which that phase moved by O(eta).
-    passed = [
-        nearest_time(flow(loss, x, times, coefficient, functional), times, y)
-        for x, y in zip(after, reached, strict=True)
-    ]
-    evidence.constant(name, coefficient, coefficient * np.array(passed) / duration, tolerance)
+    paths = [flow(loss, x, times, coefficient, functional) for x in after]
+    passed = [nearest_time(path, times, y) for path, y in zip(paths, reached, strict=True)]
+    evidence.constant(name, coefficient, coefficient * np.array(passed) / PHASE_II, tolerance)
 
-    sharpness = jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))
-    eta, every = etas[1], 200
-    x = trajectory(step(loss, eta), after[1], int(duration / eta**2), every=every)
+    eta, steps = etas[1], int(PHASE_II / etas[1] ** 2)
+    x = limits(loss, trajectory(step(loss, eta), after[1], steps, every=steps // 50))
     axes = ("time eta² t", "λ_1(Φ(x_t))")
-    evidence.series(
-        f"eta = {eta:g}", eta**2 * every * np.arange(len(x)), sharpness(limits(loss, x)), axes=axes, style="points"
-    )
-    evidence.series(
-        "limiting flow", times[:201], sharpness(flow(loss, after[1], times, coefficient, functional)[:201]), axes=axes
-    )
+    measured, predicted = ([eigenvalues(x)[-1] for x in points] for points in (x, paths[1][:9]))
+    evidence.series(f"eta = {eta:g}", eta**2 * (steps // 50) * np.arange(len(x)), measured, axes=axes, style="points")
+    evidence.series("limiting flow", times[:9], predicted, axes=axes)
     axes = ("eta", "‖Φ(x) - X(T_2)‖")
     evidence.series("error", etas, error, axes=axes, style="points", scale="loglog")
     evidence.series("slope 1", etas, error[0] * np.array(etas) / etas[0], axes=axes, style="reference", scale="loglog")
 
 
 @ngd.check(
-    loss=[curved_valley, valley, digit_network],
+    loss=[curved_valley, valley, rippled_trough, digit_network],
     etas=(0.02, 0.01, 0.005, 0.0025),
     controls={
         "plain gradient descent does not move": dict(step=gd_step),
@@ -194,7 +207,7 @@ def test_the_limit_of_the_iterate_follows_the_flow(evidence, loss, etas, coeffic
 
 
 @sqrt.check(
-    loss=[curved_valley, valley, digit_network],
+    loss=[curved_valley, valley, rippled_trough, digit_network],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
     controls={
         "normalized gradient descent instead": dict(step=ngd_step),
@@ -210,7 +223,7 @@ def test_the_limit_of_the_iterate_follows_the_flow_of_the_root(
 
 
 @rate.check(
-    loss=[curved_valley, valley],
+    loss=[curved_valley, valley, rippled_trough],
     step=[sqrt_gd_step, ngd_step],
     etas=(0.02, 0.01, 0.005, 0.0025),
     controls={"Phase I": dict(skip=0.0, order=1), "plain gradient descent": dict(step=gd_step)},
@@ -219,8 +232,8 @@ def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, s
     falls = []
     for eta in etas:
         x = iterate(step(loss, eta), start(loss), skip * PHASE_I[loss] / eta)
-        y = iterate(step(loss, eta), x, PHASE_II[loss] / eta**order)
-        falls.append(float(top_eigenvalue(loss, x) - top_eigenvalue(loss, y)) / (PHASE_II[loss] / eta**order))
+        y = iterate(step(loss, eta), x, PHASE_II / eta**order)
+        falls.append(float(top_eigenvalue(loss, x) - top_eigenvalue(loss, y)) / (PHASE_II / eta**order))
     evidence.at_least("fall of λ_1 per step", falls, 0)
     evidence.rate("fall of λ_1 per step", etas, np.abs(falls), exponent=2, tolerance=0.05)
     axes = ("eta", "fall of λ_1 per step")
@@ -230,33 +243,37 @@ def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, s
     )
 
 
-ANGLE_STARTS = np.array([[0.9, 0.7, 1.3, -0.6], [1.1, 0.4, 0.8, 0.9], [0.7, 1.0, -0.4, 0.5], [0.8, -0.6, 0.9, 0.2]])
-
-
+ANGLE_STARTS = {
+    curved_valley: np.array(
+        [[0.9, 0.7, 1.3, -0.6], [1.1, 0.4, 0.8, 0.9], [0.7, 1.0, -0.4, 0.5], [0.8, -0.6, 0.9, 0.2]]
+    ),
+    rippled_trough: np.array([[0.3, 0.7, -0.4], [0.1, -0.6, 0.5], [1.4, 0.5, 0.8], [1.2, -0.5, -0.6]]),
+}
 ANGLE_SAMPLES = 300
 
 
-@functools.partial(jax.jit, static_argnames=("step", "exponent"))
-def mean_of_angle(step, x, eta, exponent):
-    """θ over a sample of Phase II, averaged over steps and starts; the sampled steps are not commensurate with 2."""
-    settle, length = jnp.asarray(2.0 / eta, int), jnp.asarray(1.0 / eta**2, int)
+@functools.partial(jax.jit, static_argnames=("loss", "step", "exponent"))
+def mean_of_angle(loss, step, x, eta, exponent):
+    """θ over a sample of Phase II, averaged over steps and starts; an odd interval sees both sides of Γ."""
+    settle, every = jnp.asarray(2.0 / eta, int), jnp.asarray(1.0 / eta**2, int) // ANGLE_SAMPLES | 1
 
     def sampled(x, _):
-        x = iterate(step(curved_valley, eta), x, length // ANGLE_SAMPLES + 1)
-        return x, angle_to_top(curved_valley, x, exponent)
+        x = iterate(step(loss, eta), x, every)
+        return x, angle_to_top(loss, x, exponent)
 
     def one(x):
-        return jax.lax.scan(sampled, iterate(step(curved_valley, eta), x, settle), length=ANGLE_SAMPLES)[1]
+        return jax.lax.scan(sampled, iterate(step(loss, eta), x, settle), length=ANGLE_SAMPLES)[1]
 
     return jnp.mean(jax.vmap(one)(x))
 
 
 @mean_angle.check(
+    loss=[curved_valley, rippled_trough],
     etas=(0.02, 0.01, 0.005, 0.0025, 0.00125),
     controls={"gradient descent on √L": dict(step=sqrt_gd_step, exponent=0.5)},
 )
-def test_the_angle_is_small_on_average(evidence, etas, step=ngd_step, exponent=1.0):
-    means = [float(mean_of_angle(step, ANGLE_STARTS, eta, exponent)) for eta in etas]
+def test_the_angle_is_small_on_average(evidence, loss, etas, step=ngd_step, exponent=1.0):
+    means = [float(mean_of_angle(loss, step, ANGLE_STARTS[loss], eta, exponent)) for eta in etas]
     evidence.at_most("mean angle / eta", np.array(means) / etas, 1.0)
     axes = ("eta", "mean angle")
     evidence.series("measured", etas, means, axes=axes, style="points", scale="loglog")

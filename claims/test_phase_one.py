@@ -16,7 +16,7 @@ from eosbench.dynamics import (
     sqrt_gd_step,
     trajectory,
 )
-from eosbench.problems import curved_valley, skewed_valley, valley
+from eosbench.problems import curved_valley, rippled_trough, skewed_valley, valley
 
 talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
@@ -52,6 +52,7 @@ START = {
     curved_valley: np.array([0.9, 0.7, 1.3, -0.6]),
     valley: np.array([1.5, 0.7]),
     skewed_valley: np.array([1.2, -0.9]),
+    rippled_trough: np.array([0.3, 0.7, -0.4]),
 }
 ETAS = (0.02, 0.01, 0.005, 0.0025)
 
@@ -89,7 +90,7 @@ def excess_along(loss, x, eta):
 
 
 @reaches.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=ETAS,
     controls={
         "0.8 T_1 instead of T_1": dict(window=(0.8, 0.9)),
@@ -123,7 +124,7 @@ def test_near_the_manifold_after_the_length_of_the_path(
 
 
 @projections.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=ETAS,
     controls={
         "0.8 T_1 instead of T_1": dict(window=(0.8, 0.9)),
@@ -142,7 +143,7 @@ def test_projections_on_lower_eigenspaces(evidence, loss, etas, window=(1.1, 2.0
 
 
 @monotone.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=ETAS,
     controls={
         "plain gradient descent": dict(step=gd_step),

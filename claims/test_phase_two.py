@@ -16,7 +16,7 @@ from eosbench.dynamics import (
     top_eigenvalue,
     trajectory,
 )
-from eosbench.problems import curved_valley, skewed_valley, valley
+from eosbench.problems import curved_valley, rippled_trough, skewed_valley, valley
 
 talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
@@ -56,7 +56,10 @@ loss_ngd = Claim(
         r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \sqrt{\frac{\lambda_1(\nabla^2 L(x_t))}{2}} "
         r"+ \mathcal{O}(\eta \theta_t)$."
     ),
-    corrected=r"... $+ \mathcal{O}(\eta (\theta_t + \eta))$.",
+    corrected=(
+        r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \sqrt{\frac{\lambda_1(\nabla^2 L(x_t))}{2}} + \mathcal{O}(\eta "
+        r"(\theta_t + \eta))$."
+    ),
     expected="corrected",
     uses=("quadratic/aligns-to-v1",),
 )
@@ -72,7 +75,11 @@ unstable = Claim(
     "phase-two/unstable-every-other-step",
     source=Source(slides, "Contribution, Phase 2"),
     printed="Unstable: stableness at least in one step of every two consecutive steps is > 2.",
-    corrected="... is at least 2, up to O(eta) where L is not quadratic; both are 2 on an orbit of two points.",
+    corrected=(
+        r"Unstable: stableness at least in one step of every two consecutive steps is at least 2, up to "
+        r"$\mathcal{O}(\eta)$ where $L$ is not quadratic; on the orbit $\{\frac{\eta}{2}, -\frac{\eta}{2}\}$ of "
+        r"$\frac{1}{2} \lambda x^2$ it is 2 in both."
+    ),
     expected="corrected",
     uses=("phase-two/stableness-ngd",),
 )
@@ -87,7 +94,7 @@ stableness_sqrt = Claim(
 
 PHASE_I = 2.0  # more than T_1 from any of the starts
 PHASE_II = 1.0
-SAMPLES = 300
+SAMPLES = 900
 
 
 def raised_valley(x):
@@ -100,6 +107,7 @@ STARTS = {
     valley: np.array([[1.5, 0.7], [1.2, -0.6], [0.8, 0.5]]),
     skewed_valley: np.array([[1.5, 0.7], [1.2, -0.6], [0.8, 0.5]]),
     raised_valley: np.array([[1.5, 0.7], [1.2, -0.6], [0.8, 0.5]]),
+    rippled_trough: np.array([[0.3, 0.7, -0.4], [0.1, -0.6, 0.5], [1.4, 0.5, 0.8]]),  # the last drifts the other way
 }
 
 
@@ -114,8 +122,11 @@ def pairs(loss, step, x, exponent):
 
 
 def samples(loss, step, eta):
-    """Iterates at regular intervals of Phase II, from all starts: shape (starts * samples, p)."""
-    settle, every = round(PHASE_I / eta), round(PHASE_II / eta**2 / SAMPLES)
+    """Iterates at regular intervals of Phase II, from all starts: shape (starts * samples, p).
+
+    The interval is odd: the iterates alternate between two sides of Γ, and an even one would see one side only.
+    """
+    settle, every = round(PHASE_I / eta), round(PHASE_II / eta**2 / SAMPLES) | 1
     x = jax.vmap(lambda x: trajectory(step, iterate(step, x, settle), SAMPLES * every, every=every))(STARTS[loss])
     return x.reshape(-1, x.shape[-1])
 
@@ -147,7 +158,11 @@ def raised_root(x):
     return jnp.sqrt(raised_valley(x))
 
 
-ROOTS = {curved_valley: curved_root, raised_valley: raised_root}
+def rippled_root(x):
+    return jnp.sqrt(rippled_trough(x))
+
+
+ROOTS = {curved_valley: curved_root, raised_valley: raised_root, rippled_trough: rippled_root}
 
 
 @eqx.filter_jit
@@ -157,7 +172,7 @@ def stableness_of_root(loss, x, eta, exponent):
 
 
 @loss_sqrt.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
     controls={
         "normalized gradient descent instead": dict(method=ngd_step),
@@ -197,7 +212,7 @@ def test_the_printed_remainder(evidence, loss, eta):
 
 
 @loss_ngd.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
     controls={
         "gradient descent on √L instead": dict(method=sqrt_gd_step),
@@ -227,7 +242,7 @@ def test_the_printed_remainder_of_normalized_gd(evidence, loss, eta):
 
 
 @stableness_ngd.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
     controls={
         "gradient descent on √L": dict(method=sqrt_gd_step),
@@ -238,7 +253,7 @@ def test_the_inverses_of_consecutive_stableness_add_up_to_one(evidence, loss, et
     for eta in etas:
         step = method(loss, eta)
         now, later, angle = map(
-            np.asarray, stableness_of_pairs(loss, step, samples(loss, step, eta)[::3], jnp.asarray(eta))
+            np.asarray, stableness_of_pairs(loss, step, samples(loss, step, eta)[::9], jnp.asarray(eta))
         )
         sums.append(np.median(1 / now + 1 / later))
         remainders.append(np.max(np.abs(1 / now + 1 / later - 1) / (angle + eta)) * eta)
@@ -247,14 +262,14 @@ def test_the_inverses_of_consecutive_stableness_add_up_to_one(evidence, loss, et
     evidence.bounded_by("eta remainder / (θ + eta)", remainders, etas, constant=5)
     evidence.at_least("the larger of S and S'", largest, 2 - 3 * np.array(etas))
 
-    time, axes = np.linspace(0, PHASE_II, SAMPLES // 3 + 1), ("time eta² t", "stableness")
+    time, axes = np.linspace(0, PHASE_II, SAMPLES // 9 + 1), ("time eta² t", "stableness")
     for name, values in (("S(x_t)", now), ("S(x_t+1)", later)):
-        evidence.series(name, time, values[: SAMPLES // 3 + 1], axes=axes, style="points")
+        evidence.series(name, time, values[: SAMPLES // 9 + 1], axes=axes, style="points")
     evidence.series("2", [0, PHASE_II], [2, 2], axes=axes, style="reference")
 
 
 @oscillates.check(
-    loss=[curved_valley, valley],
+    loss=[curved_valley, valley, rippled_trough],
     method=[sqrt_gd_step, ngd_step],
     controls={"plain gradient descent": dict(method=gd_step), "the minimum is not zero": dict(loss=raised_valley)},
 )
@@ -272,14 +287,14 @@ def test_the_root_goes_up_and_down_and_its_average_falls(evidence, loss, method,
 
 
 @unstable.check(
-    loss=[curved_valley, valley, skewed_valley],
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
     controls={"plain gradient descent": dict(method=gd_step)},
 )
 def test_of_two_consecutive_steps_one_is_not_stable(evidence, loss, etas, method=ngd_step):
     for eta in etas:
         step = method(loss, eta)
-        x = samples(loss, step, eta)[::3]
+        x = samples(loss, step, eta)[::9]
         now, later, _ = stableness_of_pairs(loss, step, x, jnp.asarray(eta), normalized=method is ngd_step)
         evidence.at_least(f"the larger of S and S', eta = {eta:g}", np.maximum(now, later), 2 - 3 * eta)
 
@@ -294,13 +309,13 @@ def test_both_steps_of_an_orbit_of_two_points_are_at_the_threshold(evidence, cur
 
 
 @stableness_sqrt.check(
-    loss=[curved_valley],
+    loss=[curved_valley, rippled_trough],
     etas=(0.02, 0.01, 0.005, 0.0025),
     controls={"the minimum is not zero": dict(loss=raised_valley)},
 )
 def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss, etas):
     for eta in etas:
-        x = samples(loss, sqrt_gd_step(loss, eta), eta)[::10]
+        x = samples(loss, sqrt_gd_step(loss, eta), eta)[::27]
         s, angle = map(np.asarray, stableness_of_root(loss, x, jnp.asarray(eta), 0.5))
         evidence.at_least(f"S (θ + eta), eta = {eta:g}", s * (angle + eta), 0.1)
         evidence.at_least(f"S, eta = {eta:g}", s, 2)
@@ -313,6 +328,6 @@ def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss
 @stableness_sqrt.counterexample(loss=curved_valley, eta=0.0025)
 def test_the_printed_order_with_the_angle_alone(evidence, loss, eta):
     """θ gets as small as rounding lets it, and S does not get as large."""
-    x = samples(loss, sqrt_gd_step(loss, eta), eta)[::10]
+    x = samples(loss, sqrt_gd_step(loss, eta), eta)[::27]
     s, angle = map(np.asarray, stableness_of_root(loss, x, jnp.asarray(eta), 0.5))
     evidence.at_least("S θ", s * angle, 0.1)

@@ -75,6 +75,49 @@ def curved_valley_point(y: Float[ArrayLike, "2"]) -> Float[Array, "4"]:
     return jnp.concatenate([y, _height(y)])
 
 
+def rippled_trough(x: Float[Array, "3"]) -> Float[Array, ""]:
+    """``(2 + sin 2y) (4 (e^{z/2} - 1 - z/2) + (cosh(w + z²/4) - 1)/4)`` at ``x = (y, z, w)``: Γ is the line z = w = 0.
+
+    Along Γ the sharpness 2 + sin 2y rises and falls, and the other non-zero eigenvalue is a quarter of it. Across Γ the
+    loss is not quadratic: its third derivative along the top eigenvector is half the sharpness, and z² drives w. Both
+    limiting flows are known in closed form (`rippled_trough_log_sharpness_flow`, `rippled_trough_sharpness_flow`).
+    """
+    y, z, w = x
+    across = 4 * (jnp.expm1(z / 2) - z / 2) + jnp.sinh((w + z**2 / 4) / 2) ** 2 / 2
+    return (2 + jnp.sin(2 * y)) * across
+
+
+def rippled_trough_log_sharpness_flow(
+    y0: Float[ArrayLike, "..."], time: Float[ArrayLike, "..."], coefficient: Float[ArrayLike, "..."]
+) -> Float[np.ndarray, "..."]:
+    """y(time) on Γ of `rippled_trough` from y0 under ``ẏ = -coefficient d/dy log(2 + sin 2y)``.
+
+    Exactly: with ``s = sin 2y``, ``(1 + s)/(1 - s)³`` decays at the rate ``8 coefficient``.
+    """
+    s = np.sin(2 * np.asarray(y0, float))
+    level = (1 + s) / (1 - s) ** 3 * np.exp(-8 * np.asarray(coefficient) * np.asarray(time))
+    # The positive root u = 1 - s of level u³ + u = 2.
+    u = 2 * np.sinh(np.arcsinh(3 * np.sqrt(3 * level)) / 3) / np.sqrt(3 * level)
+    return _on_the_slope_of(y0, 1 - u)
+
+
+def rippled_trough_sharpness_flow(
+    y0: Float[ArrayLike, "..."], time: Float[ArrayLike, "..."], coefficient: Float[ArrayLike, "..."]
+) -> Float[np.ndarray, "..."]:
+    """y(time) on Γ of `rippled_trough` from y0 under ``ẏ = -coefficient d/dy (2 + sin 2y)``.
+
+    Exactly: ``artanh(sin 2y)`` falls at the rate ``4 coefficient``.
+    """
+    level = np.arctanh(np.sin(2 * np.asarray(y0, float)))
+    return _on_the_slope_of(y0, np.tanh(level - 4 * np.asarray(coefficient) * np.asarray(time)))
+
+
+def _on_the_slope_of(y0: Float[ArrayLike, "..."], s: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    """The y with ``sin 2y = s`` between the same two extremes of the sine as y0."""
+    slope = np.round(2 * np.asarray(y0, float) / np.pi)
+    return (slope * np.pi + (-1) ** slope * np.arcsin(s)) / 2
+
+
 def _height(y: Float[Array, "2"]) -> Float[Array, "2"]:
     return jnp.stack([0.3 * y[0] ** 2 - 0.2 * y[1], 0.4 * y[1] * jnp.sin(y[0])])
 
