@@ -6,7 +6,7 @@ _FILE = '''"""TODO: what the statements of this file have in common."""
 
 from eosbench import Claim, Document, Source
 
-paper = Document("my-paper", title="TODO: the title of the document")
+paper = Document("{key}", title="TODO: the title of the document")
 
 claim = Claim(
     "{id}",
@@ -34,4 +34,5 @@ def claim_file(id: str) -> str:
         ClaimError: if the id is not "topic/name" in lower case with hyphens.
     """
     Claim(id, source=Source(Document("key", "title"), "place"), printed="", expected="holds")
-    return _FILE.format(id=id, name=id.partition("/")[2].replace("-", "_"))
+    # Two documents of one key must agree in their titles, and these will be filled in.
+    return _FILE.format(id=id, key=id.replace("/", "-"), name=id.partition("/")[2].replace("-", "_"))

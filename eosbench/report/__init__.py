@@ -14,7 +14,8 @@ __all__ = ["Results", "ResultsError", "read", "summary", "write"]
 def write(evidence_path: Path, out_dir: Path) -> Results:
     """Read a results file and write its report into a directory, each file at one stroke.
 
-    The files are `claims.json`, `CLAIMS.md`, `errata.md`, `sources.bib`, `badge.svg`, `junit.xml` and `report.html`.
+    The files are `claims.json`, `CLAIMS.md`, `errata.md`, `constants.md`, `sources.bib`, `badge.svg`, `junit.xml` and
+    `report.html`.
 
     Raises:
         ResultsError: the results file cannot be read.
@@ -30,6 +31,7 @@ def write(evidence_path: Path, out_dir: Path) -> Results:
     _put(Path(out_dir) / "claims.json", document)
     _put(Path(out_dir) / "CLAIMS.md", markdown.page(results))
     _put(Path(out_dir) / "errata.md", markdown.errata(results))
+    _put(Path(out_dir) / "constants.md", markdown.constants(results))
     _put(Path(out_dir) / "sources.bib", exports.bibtex(results))
     _put(Path(out_dir) / "badge.svg", exports.badge(results))
     _put(Path(out_dir) / "junit.xml", exports.junit(results))

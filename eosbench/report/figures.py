@@ -4,6 +4,7 @@ import io
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -16,21 +17,25 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from eosbench.report.notation import clip, number, one_line
+from eosbench.report.notation import case_name, clip, number, one_line, plural, symbolic
 from eosbench.report.results import Case
 
 HUES = 6
-"""Colours of curves, the CSS classes `s0`, `s1`, ... of the page; `s-ref` is the reference curve's."""
+"""Colours of curves, the CSS classes `s0`, `s1`, ... of the page; `s-ref` is the colour of what belongs to no case."""
 
 _PER_PANEL = 12
 _PANELS = 4
 _FEWEST = 100  # points per curve
-_DOT = 3.6  # diameter of a point
+_LOOKS = 3  # ways of drawing a line, and as many a point, that can be told apart in one colour
 _SIZE = (5.4, 2.8)  # inches at 72 dots
 _INK = "#0a0b0c"  # stands for the page's text colour, replaced after drawing
 _MUTED = "#1a1b1c"
 _STAND_INS = [f"#2a2b{i:02x}" for i in range(HUES)]
+_DEEP = [f"#4a4b{i:02x}" for i in range(HUES)]  # of the same hues, stands out on them
 _REFERENCE = "#3a3b3c"
+_HOLE = "#5a5b5c"  # within a ring, the colour of what is behind the figure
+_DOTS = {**dict.fromkeys((*_STAND_INS, _REFERENCE), 3.6), **dict.fromkeys(_DEEP, 2.2), _HOLE: 1.8}
+"""The diameter of a point of this colour."""
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _STYLE: dict[Any, Any] = {
@@ -65,10 +70,14 @@ _STYLE: dict[Any, Any] = {
 
 
 class Entry(NamedTuple):
-    """A line of a panel's legend: the colour's CSS class, the style and what it shows."""
+    """A line of a panel's legend: the colour's CSS class, how it is drawn and what it shows.
+
+    `mark` is a style, with the number of its look where that is not the first: "line", "line-1", "points-2"; "case" for
+    the colour of a case, however it is drawn; "" for what is said of the whole panel.
+    """
 
     css: str
-    style: str
+    mark: str
     label: str
 
 
@@ -90,8 +99,31 @@ class _Curve(NamedTuple):
     series: dict[str, Any]
 
     @property
-    def reference(self) -> bool:
-        return self.series["style"] == "reference"
+    def style(self) -> str:
+        return str(self.series["style"])
+
+    @property
+    def label(self) -> str:
+        return symbolic(one_line(self.series["label"], 80))
+
+
+class _Drawn(NamedTuple):
+    """How a curve is drawn: the number of its colour, None for the colour of no case, and of its look.
+
+    Its colour is `deep` where it may lie on another of the same case.
+    """
+
+    hue: int | None
+    look: int
+    deep: bool
+
+    @property
+    def css(self) -> str:
+        return "s-ref" if self.hue is None else f"{'r' if self.deep else 's'}{self.hue}"
+
+    @property
+    def colour(self) -> str:
+        return _REFERENCE if self.hue is None else (_DEEP if self.deep else _STAND_INS)[self.hue]
 
 
 def panels(claim_id: str, cases: Sequence[Case], points: int) -> list[Panel]:
@@ -101,63 +133,147 @@ def panels(claim_id: str, cases: Sequence[Case], points: int) -> list[Panel]:
     """
     groups: dict[tuple[str, str, str], list[_Curve]] = {}
     for case in cases:
-        name = "counterexample" if case["role"] == "counterexample" else one_line(case["case"], 80)
+        name = "counterexample" if case["role"] == "counterexample" else case["case"] and case_name(case)
         for series in case["series"]:
-            x_label, y_label = (one_line(label, 80) for label in series["axes"])
-            groups.setdefault((x_label, y_label, str(series["scale"])), []).append(_Curve(name, series))
+            x_label, y_label = (symbolic(one_line(label, 80)) for label in series["axes"])
+            groups.setdefault((x_label, y_label, str(series["scale"])), []).append(_Curve(one_line(name, 80), series))
     drawn = list(groups.items())[:_PANELS]
     return [_panel(f"{claim_id}-{i}", key, _once(curves), points) for i, (key, curves) in enumerate(drawn)]
 
 
 def _once(curves: list[_Curve]) -> list[_Curve]:
-    """Curves that several cases recorded alike are kept once, as no case's own."""
+    """Curves that several cases recorded alike are kept once, as no case's own; of level lines, the longest."""
     alike: dict[str, list[_Curve]] = {}
     for curve in curves:
-        alike.setdefault(repr([curve.series[key] for key in ("label", "style", "x", "y")]), []).append(curve)
-    return [same[0] if len(same) == 1 else _Curve("", same[0].series) for same in alike.values()]
+        label, style, x, y = (curve.series[key] for key in ("label", "style", "x", "y"))
+        level = style == "reference" and len(set(map(str, y))) == 1
+        alike.setdefault(repr([label, style, y[0]] if level else [label, style, x, y]), []).append(curve)
+    return [
+        same[0] if len(same) == 1 else _Curve("", max(same, key=lambda curve: _length(curve.series["x"])).series)
+        for same in alike.values()
+    ]
+
+
+def _length(x: Sequence[Any]) -> float:
+    values = [number(value) for value in x]
+    return max(values, default=0.0) - min(values, default=0.0)
 
 
 def _panel(salt: str, key: tuple[str, str, str], curves: list[_Curve], points: int) -> Panel:
     x_label, y_label, scale = key
     kept = _kept(curves)
-    hues = _hues(kept)
-    svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, hues, points)
-    return Panel(Markup(svg), x_label, y_label, _legend(kept, hues), len(curves) - len(kept))
+    groups = _groups(kept)
+    drawn = _drawn(kept, groups)
+    svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, drawn, points)
+    return Panel(Markup(svg), x_label, y_label, _legend(kept, groups, drawn), len(curves) - len(kept))
 
 
 def _kept(curves: list[_Curve]) -> list[_Curve]:
     """Whole cases, spread evenly over the grid, as many as a panel has room for."""
-    cases = list(dict.fromkeys(curve.case for curve in curves if curve.case))
+    cases = _cases(curves)
     most = max(1, _PER_PANEL * len(cases) // len(curves))
     if len(cases) > most:
         cases = [cases[round(i)] for i in np.linspace(0, len(cases) - 1, most)]
     return [curve for curve in curves if not curve.case or curve.case in cases][:_PER_PANEL]
 
 
-def _hues(curves: list[_Curve]) -> list[int]:
-    """A colour for each case if there are several, else one for each curve that is no reference."""
-    several = len({curve.case for curve in curves if curve.case}) > 1
-    names = [curve.case if several and curve.case else f"curve {curve.series['label']}" for curve in curves]
-    coloured = [name for name, curve in zip(names, curves, strict=True) if not curve.reference]
-    order = list(dict.fromkeys(coloured))
-    return [order.index(name) % HUES if name in order else 0 for name in names]
+def _cases(curves: list[_Curve]) -> list[str]:
+    return list(dict.fromkeys(curve.case for curve in curves if curve.case))
 
 
-def _legend(curves: list[_Curve], hues: list[int]) -> tuple[Entry, ...]:
-    """An entry for each colour and style; curves of one case that share them share it."""
-    several = len({curve.case for curve in curves if curve.case}) > 1
-    labels: dict[tuple[str, str, str], dict[str, None]] = {}
-    for curve, hue in zip(curves, hues, strict=True):
-        own = "" if curve.reference or not several else curve.case
-        css = "s-ref" if curve.reference else f"s{hue}"
-        labels.setdefault((css, str(curve.series["style"]), own), {})[one_line(curve.series["label"], 80)] = None
-    return tuple(
-        Entry(css, style, clip(f"{own}: {', '.join(names)}" if own else ", ".join(names), 120))
-        for (css, style, own), names in sorted(labels.items(), key=lambda item: item[0][0] == "s-ref")
-    )
+def _groups(curves: list[_Curve]) -> dict[str, str]:
+    """For each case, if there are several, what of its name tells it from others; cases of one name share a colour.
+
+    Of more cases than colours, those that agree in the first parameter with few enough values are a group.
+    """
+    cases = _cases(curves)
+    if len(cases) < 2:
+        return {}
+    parts = {case: re.split(r",(?=\w+=)", case) for case in cases}
+    told = [part for part in parts[cases[0]] if all(part in others for others in parts.values())]
+    names = {case: [part for part in parts[case] if part not in told] for case in cases}
+    if len(cases) > HUES:
+        for column in zip(*names.values(), strict=False):
+            if 1 < len(set(column)) <= HUES:
+                return dict(zip(cases, column, strict=True))
+        return dict.fromkeys(cases, plural(len(cases), "case"))
+    return {case: ", ".join(name) for case, name in names.items()}
 
 
-def _svg(salt: str, title: str, scale: str, curves: list[_Curve], hues: list[int], points: int) -> str:
+def _drawn(curves: list[_Curve], groups: dict[str, str]) -> list[_Drawn]:
+    """A colour for each group of cases if there are several, else for each label; in a group, a look for each label."""
+    names = list(dict.fromkeys(groups.values()))
+    labels = list(dict.fromkeys(curve.label for curve in curves if curve.style != "reference"))
+    dotted = {curve.case for curve in curves if curve.style == "points"}
+    found = []
+    for curve in curves:
+        if curve.case in groups:
+            alike = [other.label for other in curves if (other.case, other.style) == (curve.case, curve.style)]
+            look = alike.index(curve.label) if len(alike) <= _LOOKS else 0
+            covered = look == 2 if curve.style == "points" else look > 0 or curve.case in dotted
+            found.append(_Drawn(names.index(groups[curve.case]) % HUES, look, covered or curve.style == "reference"))
+        elif groups or curve.style == "reference":
+            found.append(_Drawn(None, 0, False))
+        else:
+            found.append(_Drawn(labels.index(curve.label) % HUES, 0, False))
+    return found
+
+
+def _legend(curves: list[_Curve], groups: dict[str, str], drawn: list[_Drawn]) -> tuple[Entry, ...]:
+    """The cases and then their curves, where those have the same names in each; else the curves of each group."""
+    own: dict[str, list[Entry]] = {name: [] for name in groups.values()}
+    common: list[Entry] = []
+    for curve, how in zip(curves, drawn, strict=True):
+        entries = own[groups[curve.case]] if curve.case in groups else common
+        mark = f"{curve.style}-{how.look}" if how.look else curve.style
+        if (entry := Entry(how.css, mark, curve.label)) not in entries:
+            entries.append(entry)
+    shapes = [[entry._replace(css="s-ref") for entry in entries] for entries in own.values()]
+    if shapes and all(shape == shapes[0] for shape in shapes):
+        found = _factored(list(own), shapes[0])
+    else:
+        merged = {name for name, n in Counter(groups.values()).items() if n > 1}
+        found = _each(own, merged)
+    found += _joined(sorted(common, key=lambda entry: entry.css == "s-ref"))
+    return tuple(entry._replace(label=clip(entry.label, 120)) for entry in found)
+
+
+def _factored(names: list[str], shape: list[Entry]) -> list[Entry]:
+    if len(shape) == 1:
+        heading = Entry("s-ref", "", f"{shape[0].label}:")
+        return [heading, *(Entry(f"s{i % HUES}", shape[0].mark, name) for i, name in enumerate(names))]
+    return [*(Entry(f"s{i % HUES}", "case", name) for i, name in enumerate(names)), *_joined(shape)]
+
+
+def _each(own: dict[str, list[Entry]], merged: set[str]) -> list[Entry]:
+    """The curves of each group by their own names, with that of the group where they do not tell it."""
+    everywhere = Counter(entry.label for entries in own.values() for entry in entries)
+    found = []
+    for name, entries in own.items():
+        for i, entry in enumerate(_joined(entries)):
+            labels = [other.label for other in entries if other[:2] == entry[:2]]
+            told = i > 0 or _numbers(name) <= _numbers(entry.label)
+            if (name in merged and len(labels) > 1) or entry.label in re.split("[=, ]+", name):
+                entry = entry._replace(label=name)
+            elif not (told and all(everywhere[label] == 1 for label in labels)):
+                entry = entry._replace(label=f"{name}: {entry.label}")
+            found.append(entry)
+    return found
+
+
+def _joined(entries: list[Entry]) -> list[Entry]:
+    """One entry for all that are drawn alike."""
+    labels: dict[tuple[str, str], list[str]] = {}
+    for css, mark, label in entries:
+        labels.setdefault((css, mark), []).append(label)
+    return [Entry(css, mark, ", ".join(alike)) for (css, mark), alike in labels.items()]
+
+
+def _numbers(text: str) -> set[str]:
+    return set(re.findall(r"\d[\d.]*(?:e-?\d+)?", text))
+
+
+def _svg(salt: str, title: str, scale: str, curves: list[_Curve], drawn: list[_Drawn], points: int) -> str:
     buffer = io.StringIO()
     with warnings.catch_warnings(), mpl.rc_context({**_STYLE, "svg.hashsalt": salt}):
         warnings.simplefilter("ignore")  # glyphs missing from Matplotlib's own font are there in the reader's
@@ -165,14 +281,14 @@ def _svg(salt: str, title: str, scale: str, curves: list[_Curve], hues: list[int
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         most = max(_FEWEST, points // len(curves))
-        for curve, hue in zip(curves, hues, strict=True):
-            _draw(axes, curve.series, hue, most)
+        for curve, how in zip(curves, drawn, strict=True):
+            _draw(axes, curve.series, how, most)
         _scale(axes, scale)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue(), salt, title)
 
 
-def _draw(axes: Axes, series: dict[str, Any], hue: int, most: int) -> None:
+def _draw(axes: Axes, series: dict[str, Any], how: _Drawn, most: int) -> None:
     n = min(len(series["x"]), len(series["y"]))
     x, y, spread = (np.array([number(value) for value in (series[key] or [])[:n]]) for key in ("x", "y", "spread"))
     kept = _thinned(y, most)
@@ -180,14 +296,17 @@ def _draw(axes: Axes, series: dict[str, Any], hue: int, most: int) -> None:
     x, y = (np.where(np.abs(values[kept]) < 1e300, values[kept], np.nan) for values in (x, y))
     if spread.size:
         spread = spread[kept]
-    colour = _STAND_INS[hue]
+    colour = how.colour
     match series["style"]:
         case "points":
-            axes.plot(x, y, "o", color=colour, markersize=_DOT, markeredgewidth=0)
+            axes.plot(x, y, "o", color=colour, markeredgewidth=0)
+            if how.look == 1:
+                axes.plot(x, y, "o", color=_HOLE, markeredgewidth=0)
         case "reference":
-            axes.plot(x, y, "--", color=_REFERENCE, linewidth=1.1, dashes=(4, 2.5), zorder=3)
+            axes.plot(x, y, "--", color=colour, linewidth=1.1, dashes=(4, 2.5), zorder=3)
         case _:
-            axes.plot(x, y, "-", color=colour, linewidth=1.5)
+            pattern = ("solid", (0, (7, 2, 1.5, 2)), (0, (1.5, 1.5)))[how.look]
+            axes.plot(x, y, linestyle=pattern, color=colour, linewidth=1.1 if how.deep else 1.5, zorder=2.5)
     if spread.size:
         if series["style"] == "points":
             axes.errorbar(x, y, spread, fmt="none", ecolor=colour, elinewidth=1)
@@ -216,19 +335,39 @@ def _scale(axes: Axes, scale: str) -> None:
         positive = shown[np.isfinite(shown) & (shown > 0)]
         if log and positive.size:
             (axes.set_xscale, axes.set_yscale)[i]("log", nonpositive="mask")
-        if log and positive.size and positive.max() / positive.min() > 30:
+        decades = math.log10(positive.max() / positive.min()) if log and positive.size else 0.0
+        if decades > 2.5:
             axis.set_major_locator(LogLocator(numticks=6))
             axis.set_major_formatter(FuncFormatter(_power))
+        elif decades > 0.5:
+            axis.set_major_locator(LogLocator(subs=(1, 2, 5), numticks=9))
+            axis.set_major_formatter(FuncFormatter(_decimal))
         else:
             axis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-            axis.set_major_formatter(ScalarFormatter())
+            axis.set_major_formatter(_Plain())
         axis.set_minor_formatter(NullFormatter())
 
 
-def _power(value: float, _: int | None = None) -> str:
+class _Plain(ScalarFormatter):
+    """Matplotlib's own, but for the power of ten beside the axis, which it writes as 1e6."""
+
+    def get_offset(self) -> str:
+        mantissa, e, exponent = super().get_offset().replace("−", "-").partition("e")
+        return f"×{_power(10.0 ** int(exponent))}" if e and mantissa == "1" else mantissa + e + exponent
+
+
+def _power(value: float, position: int | None = None) -> str:
     """10⁻³ for 0.001. Unicode, since Matplotlib places the glyphs of a formula one by one for its own font."""
     exponent = round(math.log10(value)) if value > 0 else 0
     return f"10{str(exponent).translate(_SUPERSCRIPTS)}"
+
+
+def _decimal(value: float, position: int | None = None) -> str:
+    """0.02, or 2·10⁻⁵ for a number with a long row of zeros."""
+    if 0.99e-4 < value < 1e5:
+        return f"{value:g}"
+    mantissa, exponent = f"{value:.0e}".split("e")
+    return ("" if mantissa == "1" else f"{mantissa}·") + _power(10.0 ** int(exponent))
 
 
 def _for_page(svg: str, salt: str, title: str) -> str:
@@ -248,7 +387,9 @@ def _for_page(svg: str, salt: str, title: str) -> str:
         _INK: "currentColor",
         _MUTED: "var(--muted)",
         _REFERENCE: "var(--s-ref)",
+        _HOLE: "var(--card)",
         **{hue: f"var(--s{i})" for i, hue in enumerate(_STAND_INS)},
+        **{hue: f"var(--r{i})" for i, hue in enumerate(_DEEP)},
     }.items():
         svg = svg.replace(stand_in, colour)
     svg = re.sub(r"\n\s*", "\n", svg)
@@ -262,7 +403,7 @@ def _dots(group: re.Match[str]) -> str:
     """A group of round markers as one path of strokes without length, in a fifth of the characters; no place twice."""
     places = dict.fromkeys(re.findall(r' x="([^"]*)" y="([^"]*)"', group[2]))
     path = "".join(f"M{x} {y}h0" for x, y in places)
-    style = f"fill: none; stroke: {group[3]}; stroke-width: {_DOT}; stroke-linecap: round"
+    style = f"fill: none; stroke: {group[3]}; stroke-width: {_DOTS[group[3]]}; stroke-linecap: round"
     return f'<path{group[1]} d="{path}" style="{style}"/>'
 
 

@@ -9,10 +9,10 @@ from eosbench.report.results import Results
 
 _ABSENT = "not in this report"
 _LETTERS = 40  # of an id, as drawn
-_LETTER = 7.0  # generous width of a letter, in pixels: the reader's font is not known here
-_PADDING = 40.0  # what a box holds beside the id: the symbol and its margins
+_LETTER = 6.6  # generous width of a letter, in pixels: the reader's font is not known here
+_PADDING = 38.0  # what a box holds beside the id: the symbol and its margins
 _HEIGHT, _GAP, _PASSAGE = 42.0, 10.0, 16.0  # of a box, between boxes, of a line that passes a layer
-_BETWEEN = 64.0  # layers
+_BETWEEN = 48.0  # layers
 _SWEEPS = 4
 
 _Key = tuple[str, ...]

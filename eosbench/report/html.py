@@ -16,7 +16,19 @@ from markupsafe import Markup
 from eosbench.report import figures
 from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
-from eosbench.report.notation import MEANINGS, RELATIONS, SYMBOLS, clip, digits, interval, number, one_line, plural
+from eosbench.report.notation import (
+    MEANINGS,
+    RELATIONS,
+    SYMBOLS,
+    case_name,
+    clip,
+    digits,
+    interval,
+    number,
+    one_line,
+    plural,
+    symbolic,
+)
 from eosbench.report.results import Case, ClaimResult, Results
 from eosbench.verdict import Constant
 
@@ -61,7 +73,7 @@ class Comparison:
 
     @property
     def label(self) -> str:
-        return _control(self.case) if "control" in self.case["role"] else self.case["case"] or self.case["check"]
+        return _control(self.case) if "control" in self.case["role"] else case_name(self.case)
 
     @property
     def relation(self) -> str:
@@ -105,8 +117,8 @@ class Source:
     claims: int
 
 
-def page(results: Results) -> str:
-    """The content of `report.html`."""
+def templates() -> Environment:
+    """The templates of this package's pages, with their filters."""
     environment = Environment(
         loader=PackageLoader("eosbench.report"),
         autoescape=True,
@@ -119,6 +131,7 @@ def page(results: Results) -> str:
         "cost": cost,
         "digits": digits,
         "foreign": foreign,
+        "symbolic": symbolic,
         "line": one_line,
         "plural": plural,
         "statement": statement,
@@ -126,26 +139,42 @@ def page(results: Results) -> str:
         "duration": duration,
     }
     environment.filters |= filters
+    return environment
+
+
+def stylesheet() -> Markup:
+    """What these pages look like."""
+    return Markup((files("eosbench.report") / "templates" / "report.css").read_text(encoding="utf-8"))
+
+
+def page(results: Results) -> str:
+    """The content of `report.html`."""
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
     topics: dict[str, list[ClaimView]] = {}
     for claim in results.claims:
         topics.setdefault(claim.topic, []).append(_view(claim, results, points))
-    return environment.get_template("report.html.j2").render(
-        results=results,
-        topics=topics,
-        by_id={claim.id: claim for claim in results.claims},
-        graph=graph(results),
-        environment=_environment(results),
-        made_with=_made_with(results),
-        errata=[view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")],
-        sources=_sources(results),
-        symbols=SYMBOLS,
-        meanings=MEANINGS,
-        style=Markup((files("eosbench.report") / "templates" / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        # Only this very script may run, so that a hole in the escaping would still let no other one in.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    return (
+        templates()
+        .get_template("report.html.j2")
+        .render(
+            results=results,
+            topics=topics,
+            by_id={claim.id: claim for claim in results.claims},
+            graph=graph(results),
+            environment=_environment(results),
+            made_with=_made_with(results),
+            errata=[
+                view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")
+            ],
+            sources=_sources(results),
+            symbols=SYMBOLS,
+            meanings=MEANINGS,
+            style=stylesheet(),
+            script=Markup(script),
+            # Only this very script may run, so that a hole in the escaping would still let no other one in.
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        )
     )
 
 
@@ -235,7 +264,7 @@ def _controls(claim: ClaimResult) -> list[Case]:
 
 def _control(case: Case) -> str:
     """What a control changes, in the words of the claim."""
-    return str(case["case"]).removeprefix(f"{case['role']}: ") or str(case["check"])
+    return case_name(case).removeprefix(f"{case['role']}: ")
 
 
 def _compared(case: Case) -> list[dict[str, Any] | None]:

@@ -2,7 +2,7 @@
 
 import re
 
-from eosbench.report.notation import SYMBOLS, clip, comparison, digits, interval, one_line
+from eosbench.report.notation import SYMBOLS, case_name, clip, comparison, digits, interval, one_line
 from eosbench.report.results import ClaimResult, Results
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
@@ -47,6 +47,53 @@ def errata(results: Results) -> str:
     return "\n".join(lines).rstrip() + "\n"
 
 
+def constants(results: Results) -> str:
+    """The content of `constants.md`: what theory claims and what was recovered, with fitted exponents."""
+    rows = [row for claim in results.claims for row in (*_constants(claim), *_exponents(claim))]
+    lines = [
+        "# Constants and exponents",
+        "",
+        "A constant is admissible in the interval of values with which no case would have failed. An exponent is the "
+        "slope of a fit on logarithmic axes, with its standard error; that of a remainder in O(g) is the slope of "
+        "remainder over g, which is 0 where g is the true order and positive where the remainder is smaller.",
+        "",
+        "| claim | quantity | claimed | admissible or fitted | case |",
+        "|---|---|---|---|---|",
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _constants(claim: ClaimResult) -> list[tuple[str, ...]]:
+    return [
+        (
+            _code(claim.id),
+            _text(c.name),
+            digits(c.claimed, 6),
+            interval(c.low, c.high, c.claimed).replace("[", r"\["),
+            "all",
+        )
+        for c in claim.judgement.constants
+    ]
+
+
+def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
+    """The fits of the cases; the slope of a remainder's ratio is recorded as a comparison of its own."""
+    return [
+        (
+            _code(claim.id),
+            _text(record["name"]),
+            digits(record["predicted"], 6) if record["kind"] == "rate" else "≥ 0",
+            f"{digits(slope, 4)} ± {digits(record['detail']['standard error'], 2)}",
+            _text(case_name(case)),
+        )
+        for case in claim.of_role("case")
+        for record in case["records"]
+        if record["kind"] in ("rate", "bounded_by")
+        for slope in [record["measured"] if record["kind"] == "rate" else record["detail"]["slope"]]
+    ]
+
+
 def _errata(results: Results, level: int) -> list[str]:
     differing = [claim for claim in results.claims if claim.verdict in ("corrected", "refuted")]
     return [line for claim in differing for line in _erratum(claim, level)]
@@ -59,7 +106,7 @@ def _row(claim: ClaimResult) -> str:
         for c in claim.judgement.constants
     )
     cells = (
-        f"`{one_line(claim.id).replace('`', '').replace('|', '')}`",
+        _code(claim.id),
         f"{SYMBOLS[claim.verdict].replace('*', chr(92) + '*')} {claim.verdict}",
         claim.judgement.grade or "–",
         _text(claim.claim["expected"]) + (" **DRIFT**" if claim.drift else ""),
@@ -75,7 +122,7 @@ def _erratum(claim: ClaimResult, level: int) -> list[str]:
     printed, corrected = claim.claim["printed"], claim.claim["corrected"]
     source = claim.claim["source"]
     lines = [
-        f"{level * '#'} `{one_line(claim.id).replace('`', '')}`: {claim.verdict}",
+        f"{level * '#'} {_code(claim.id)}: {claim.verdict}",
         "",
         f"As printed in {_text(source['title'])}, {_text(source['place'])}:",
         "",
@@ -86,7 +133,7 @@ def _erratum(claim: ClaimResult, level: int) -> list[str]:
         lines += ["What the evidence supports:", "", f"> {_formulas(corrected)}", ""]
     role = "counterexample" if corrected else "case"
     violated = [
-        f"- {_text(comparison(record))}, at {_text(case['case'] or case['check'])}"
+        f"- {_text(comparison(record))}, at {_text(case_name(case))}"
         for case in claim.of_role(role)
         for record in case["records"]
         if record.get("reading") == "violated"
@@ -94,6 +141,10 @@ def _erratum(claim: ClaimResult, level: int) -> list[str]:
     if violated:
         lines += ["The printed form, evaluated:", "", *violated[:_LISTED], ""]
     return lines
+
+
+def _code(text: str) -> str:
+    return f"`{one_line(text).replace('`', '').replace('|', '')}`"
 
 
 def _text(text: object) -> str:

@@ -36,6 +36,9 @@ RELATIONS: dict[str, str] = {"at_most": "≤", "bounded_by": "≤", "at_least": 
 # Control characters (a terminal obeys them), and the marks that reverse the direction of the text that follows.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
+_GREEK = dict(zip(["alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "lambda"], "αβγδεηθλ", strict=True))
+_SPELLED = re.compile(rf"(?<![A-Za-z_$\\])({'|'.join(_GREEK)})(?![A-Za-z]|_[A-Za-z])")
+
 
 def number(value: Any) -> float:
     """A number of the results file, where non-finite ones are the strings "nan", "inf", "-inf"; nan for no number."""
@@ -89,6 +92,19 @@ def printable(text: Any) -> str:
 def one_line(text: Any, limit: int = 300) -> str:
     """Foreign text on one line, without control characters and direction marks, cut at `limit` characters."""
     return clip(" ".join(printable(text).split()), limit)
+
+
+def symbolic(text: str) -> str:
+    """A name with signs for what it writes out, Greek letters and relations, as in `eta <= 1`; not in formulas."""
+    if "$" in text:
+        return text
+    return _SPELLED.sub(lambda match: _GREEK[match[1]], text.replace("<=", "≤").replace(">=", "≥"))
+
+
+def case_name(case: Mapping[str, Any]) -> str:
+    """What a case is called: `eta=1.04167` (its id has all digits), or its check in words if it has no parameters."""
+    name = str(case["case"]) or str(case["check"]).removeprefix("test_").replace("_", " ")
+    return re.sub(r"-?\d+\.\d{7,}(?:e[+-]?\d+)?", lambda match: digits(match[0], 6), name)
 
 
 def clip(text: Any, limit: int) -> str:

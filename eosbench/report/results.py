@@ -264,6 +264,10 @@ class Results:
                     + (f" (pytest {asked})." if asked else "."),
                 )
             )
+        if self.environment.get("scale", "small") != "small":
+            found.append(
+                Notice("scale", f"Experiments that have two sizes ran at that of the {self.environment['scale']}.")
+            )
         if self.environment.get("dirty"):
             commit = self.environment.get("commit")
             on_top = f" on top of commit {commit}" if commit else ""
@@ -352,13 +356,15 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        raise ResultsError(f"{path} cannot be read: {error.strerror}.") from error
+        raise ResultsError(f"{path} cannot be read: {error.strerror}; name an evidence.jsonl.") from error
     # Not splitlines(): that also splits at U+2028 and its like, which JSON allows within a string.
     lines = [line for line in text.split("\n") if line.strip()]
     for i, raw in enumerate(lines):
         try:
             line = json.loads(raw)
         except ValueError as error:
+            if i == 0:
+                raise ResultsError(f"{path} is no results file of eosbench; name an evidence.jsonl.") from error
             if i == len(lines) - 1:
                 return
             raise ResultsError(f"{path}, line {i + 1}, is damaged; only the last line may be cut short.") from error

@@ -21,8 +21,12 @@ def summary(results: Results, width: int = 100) -> str:
 
 
 def _table(results: Results, width: int) -> str:
-    if not results.claims:
-        return ""
+    # Whoever asks for a few of many claims wants to see those.
+    listed = [claim for claim in results.claims if not (results.subset and claim.verdict == "not run")]
+    left_out = len(results.claims) - len(listed)
+    told = f"Not listed: {plural(left_out, 'claim')} of which nothing ran." if left_out else ""
+    if not listed:
+        return told
     headers = ("Claim", "Verdict", "Grade", "Expected", "Cases", "Worst margin", "Controls")
     rows = [
         (
@@ -34,9 +38,9 @@ def _table(results: Results, width: int) -> str:
             _worst(claim),
             "{}/{} fired".format(*claim.fired) if claim.fired[1] else "–",
         )
-        for claim in results.claims
+        for claim in listed
     ]
-    return _set(headers, rows, width, wrapped=1)
+    return "\n".join(line for line in (_set(headers, rows, width, wrapped=1), told) if line)
 
 
 def _set(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int, wrapped: int) -> str:

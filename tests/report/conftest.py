@@ -30,6 +30,7 @@ ENVIRONMENT = {
     "dirty": False,
     "python": "3.11.7",
     "jax": "0.10.2",
+    "jaxlib": "0.10.2.dev20261122+4be1c07d93f0aa51b6c7e2f14d9b8a03c5e6f712",  # nowhere to break the line
     "numpy": "2.4.6",
     "scipy": "1.17.1",
     "x64": True,

@@ -1,5 +1,6 @@
 """The page in a real browser, where there is one: pip install playwright, and chromium on the path."""
 
+import re
 import shutil
 
 import pytest
@@ -11,6 +12,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on the path")
 
+UNFOLD = "document.querySelectorAll('details').forEach(d => { d.open = true; })"
 SHOWN = "[...document.querySelectorAll('article.claim')].filter(c => c.checkVisibility()).map(c => c.id)"
 
 
@@ -98,7 +100,78 @@ def test_without_javascript_everything_is_there_but_the_filter(chromium, url):
     context.close()
 
 
-@pytest.mark.parametrize("width", [400, 1440])
-def test_nothing_is_wider_than_the_window(page, width):
+@pytest.mark.parametrize("unfolded", [False, True])
+@pytest.mark.parametrize("width", [400, 1200, 1440])
+def test_nothing_is_wider_than_the_window(page, width, unfolded):
     page.set_viewport_size({"width": width, "height": 900})
+    if unfolded:
+        page.evaluate(UNFOLD)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_on_a_narrow_window_a_comparison_is_a_card(page):
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.evaluate(UNFOLD)
+    tables = "[...document.querySelectorAll('.comparisons')]"
+    assert page.evaluate(f"{tables}.every(t => t.getBoundingClientRect().width <= t.parentElement.clientWidth)")
+    assert page.evaluate("Math.min(...[...document.querySelectorAll('.compared')].map(c => c.clientWidth))") > 250
+
+
+# Every text as (text, contrast with what is behind it, contrast asked for), by the definition of WCAG 2.
+CONTRASTS = """() => {
+  const rgba = text => { const [r, g, b, a = 1] = text.match(/[\\d.]+/g).map(Number); return [r, g, b, a]; };
+  const over = (upper, lower) => [0, 1, 2].map(i => upper[i] * upper[3] + lower[i] * (1 - upper[3]));
+  const luminance = colour => {
+    const [r, g, b] = colour.map(c => c / 255).map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+  };
+  const behind = element => {
+    const box = element.closest("g.box")?.querySelector("rect");
+    const colour = rgba(box ? getComputedStyle(box).fill : getComputedStyle(element).backgroundColor);
+    if (colour[3] === 1) return colour.slice(0, 3);
+    return over(colour, element.parentElement ? behind(element.parentElement) : [255, 255, 255]);
+  };
+  const found = [];
+  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walker.nextNode()) {
+    const element = walker.currentNode.parentElement;
+    const text = walker.currentNode.data.trim();
+    if (!text || /^(script|style|title|desc|option)$/i.test(element.tagName)) continue;
+    if (element.closest(".hidden, .skip") || !element.checkVisibility()) continue;
+    const style = getComputedStyle(element);
+    const colour = rgba(element instanceof SVGElement ? style.fill : style.color);
+    for (let e = element; e; e = e.parentElement) colour[3] *= Number(getComputedStyle(e).opacity);
+    const lower = behind(element);
+    const [a, b] = [luminance(over(colour, lower)), luminance(lower)].sort((x, y) => y - x);
+    const size = parseFloat(style.fontSize);
+    const large = size >= 24 || (size >= 18.66 && style.fontWeight >= 700);
+    found.push([text.slice(0, 60), (a + 0.05) / (b + 0.05), large ? 3 : 4.5]);
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_text_stands_out_from_what_is_behind_it(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate(UNFOLD)
+    found = page.evaluate(CONTRASTS)
+    texts = {text for text, _, _ in found}
+    # Among them a heading, a formula, a graph's box, a tick of a figure, a badge and a cell.
+    assert {"All claims", "η", "orbit/quartic", "2000", "drift: expected", "satisfied"} <= texts
+    assert [(text, ratio) for text, ratio, asked in found if ratio < asked] == []
+
+
+def test_in_print_everything_is_unfolded_but_the_rest_of_long_tables_which_is_said(page, tmp_path):
+    page.emulate_media(media="print", color_scheme="dark")
+    assert page.locator("details[open]").count() < page.locator("details").count()
+    cells = ".comparisons:not(.long) td"
+    assert page.locator(cells).count() == page.locator(f"{cells}:visible").count() > 50
+    for selector in ("blockquote", "figure", ".constant", ".controls li", ".erratum-row", ".in-print"):
+        assert page.locator(selector).count() == page.locator(f"{selector}:visible").count() > 0, selector
+    assert page.locator(".comparisons.long tbody tr:visible").count() == 12
+    assert page.locator(".in-print").inner_text() == "Printed are the first 12 of 40 comparisons; claims.json has all."
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert min(ratio / asked for _, ratio, asked in page.evaluate(CONTRASTS)) >= 1
+    pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+    assert 5 < pages < 30

@@ -14,7 +14,7 @@ def test_products_that_grew_by_more_than_a_tenth_are_told_and_are_not_worse():
 
 
 @pytest.mark.parametrize(("old", "new"), [(120, 132), (120, 60), (0, 500), (None, 500), (120, None), (None, None)])
-def test_nothing_is_told_of_a_tenth_of_less_or_where_one_report_counted_none(old, new):
+def test_nothing_is_told_of_a_tenth_more_products_or_of_products_that_one_report_did_not_count(old, new):
     assert compare(report(old), report(new)) == []
 
 

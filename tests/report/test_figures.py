@@ -35,13 +35,83 @@ def test_curves_with_the_same_axes_share_a_panel():
     assert [entry.label for entry in found[0].legend] == ["n=1: GD", "n=2: other"]
 
 
+@pytest.mark.parametrize(
+    ("curves", "legend"),
+    [
+        # What all cases have in common is told once, and a parameter that all share not at all.
+        ([("n=1,a=0", "GD"), ("n=2,a=0", "GD")], ["GD:", "n=1", "n=2"]),
+        ([("n=1", "GD"), ("n=1", "flow"), ("n=2", "GD"), ("n=2", "flow")], ["n=1", "n=2", "GD", "flow"]),
+        # A label that tells the case needs no name of the case.
+        ([("eta=0.5", "eta = 0.5"), ("eta=0.25", "eta = 0.25")], ["η = 0.5", "η = 0.25"]),
+        ([("seed=4", "run 1"), ("seed=4", "run 1, smooth"), ("seed=5", "run 2")],
+         ["seed=4: run 1", "run 1, smooth", "seed=5: run 2"]),
+        # More cases than colours: those of one value of a parameter share a colour, if any parameter has few values.
+        ([(f"a={i // 4},n={i}", "GD") for i in range(8)], ["GD:", "a=0", "a=1"]),
+        ([(f"n={i}", "GD") for i in range(8)], ["GD:", "8 cases"]),
+        ([("eta=1.0416666666666667,x=1", "GD"), ("eta=1.01,x=1", "GD")], ["GD:", "eta=1.04167", "eta=1.01"]),
+    ],
+)  # fmt: skip
+def test_a_legend_says_no_more_than_tells_the_curves_apart(curves, legend):
+    (panel,) = draw(*(case(name, label=label, y=[float(i)] * 20) for i, (name, label) in enumerate(curves)))
+    assert [entry.label for entry in panel.legend] == legend
+
+
+def test_the_curves_of_one_case_differ_in_their_looks_and_lie_upon_its_points():
+    (panel,) = draw(
+        *(case(name, label=label, style=style, y=[float(i)] * 20)
+          for i, name in enumerate(("n=1", "n=2"))
+          for label, style in (("a", "points"), ("b", "points"), ("c", "points"), ("fit", "line"), ("g", "reference")))
+    )  # fmt: skip
+    assert [entry.mark for entry in panel.legend] == [
+        "case", "case", "points", "points-1", "points-2", "line", "reference",
+    ]  # fmt: skip
+    widths = re.findall(r"stroke: var\(--(\w+)\); stroke-width: ([\d.]+); stroke-linecap", panel.svg)
+    assert widths[:4] == [("s0", "3.6"), ("s0", "3.6"), ("card", "1.8"), ("r0", "2.2")]
+    assert "stroke: var(--r1); stroke-width: 1.1" in panel.svg
+    (lines,) = draw(
+        *(case(f"n={i}", label=label, y=[float(i)] * 20) for i in range(2) for label in ("GD", "flow"))
+    )  # fmt: skip
+    assert [entry.mark for entry in lines.legend] == ["case", "case", "line", "line-1"]
+    assert sum("stroke-dasharray" in curve for curve in curves(lines.svg)) == 2
+
+
+def test_a_level_that_all_cases_share_is_drawn_once_as_long_as_the_longest():
+    level = {"label": "edge", "style": "reference", "y": [1.0, 1.0]}
+    (panel,) = draw(case(), case("n=2"), case(x=[0, 9], **level), case("n=2", x=[0, 19], **level))
+    assert [entry.label for entry in panel.legend][-1] == "edge"
+    dashed = [curve for curve in curves(panel.svg) if "stroke-dasharray" in curve]
+    ends = [float(x) for x in re.findall(r"[ML]([\d.]+) ", dashed[0])]
+    longest = [float(x) for x in re.findall(r"[ML]([\d.]+) ", curves(panel.svg)[0])]
+    assert len(dashed) == 1
+    assert ends == pytest.approx([longest[0], longest[-1]])
+
+
+@pytest.mark.parametrize(
+    ("y", "ticks"),
+    [
+        ([0.03, 0.7], ["0.05", "0.1", "0.2", "0.5"]),
+        ([1e-5, 3e-5, 1e-3], ["10⁻⁵", "5·10⁻⁵", "0.0001", "0.0005"]),
+        ([1e-9, 1.0], ["10⁻⁸", "10⁻⁴", "10⁰"]),
+        ([200.0, 4000.0], ["500", "1000", "2000"]),
+    ],
+)
+def test_a_logarithmic_axis_has_ticks_all_along(y, ticks):
+    (panel,) = draw(case(x=list(range(len(y))), y=y, scale="semilogy"))
+    assert set(ticks) <= set(re.findall(r">([^<\s]+)</text>", panel.svg))
+
+
+def test_a_power_of_ten_beside_the_axis_is_written_as_one():
+    (panel,) = draw(case(y=[1e6 * i for i in range(20)]))
+    assert ">×10⁷</text>" in panel.svg
+
+
 def test_a_curve_that_every_case_recorded_is_drawn_once_and_belongs_to_none():
     (panel,) = draw(
         case(), case("n=2", y=[1.0] * 20),
         case("n=1", label="bound", style="reference", x=[0, 1], y=[0, 1]),
         case("n=2", label="bound", style="reference", x=[0, 1], y=[0, 1]),
     )  # fmt: skip
-    assert [entry.label for entry in panel.legend] == ["n=1: GD", "n=2: GD", "bound"]
+    assert [entry.label for entry in panel.legend] == ["GD:", "n=1", "n=2", "bound"]
     assert len(curves(panel.svg)) == 3
 
 

@@ -8,7 +8,16 @@ from eosbench.report import write
 from eosbench.report.html import anchor
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
-FILES = ["CLAIMS.md", "badge.svg", "claims.json", "errata.md", "junit.xml", "report.html", "sources.bib"]
+FILES = [
+    "CLAIMS.md",
+    "badge.svg",
+    "claims.json",
+    "constants.md",
+    "errata.md",
+    "junit.xml",
+    "report.html",
+    "sources.bib",
+]
 DOCUMENT = "https://example.org/talk_1%20a"
 VOID = {"meta", "link", "input", "br", "img"}
 

@@ -1,7 +1,7 @@
 import re
 
 from eosbench.report import read
-from eosbench.report.markdown import errata, page
+from eosbench.report.markdown import constants, errata, page
 
 
 def test_the_table_has_a_row_for_every_claim(troubled):
@@ -20,7 +20,7 @@ def test_errata_keep_their_formulas(whole):
 
 def test_errata_name_what_the_printed_form_gave(whole):
     text = errata(read(whole))
-    assert r"- distance to the orbit: 0.17861, not ≤ 1e-8, at eta=1.0416666666666667,x0=0.6" in text
+    assert r"- distance to the orbit: 0.17861, not ≤ 1e-8, at eta=1.04167,x0=0.6" in text
     assert r"## `edge/every-step-size`: refuted" in text
     assert "balancing/scalar" not in text
 
@@ -34,3 +34,11 @@ def test_it_holds_no_time(whole):
     text = page(read(whole))
     assert "2026-11-22" not in text
     assert "seconds" not in text
+
+
+def test_constants_with_their_intervals_and_exponents_with_their_errors(whole):
+    rows = [line for line in constants(read(whole)).splitlines() if line.startswith("| `")]
+    assert any(re.fullmatch(r"\| `limiting-flow/ngd` \| .* \| 0.25 \| \\\[0\.2.*\] \| all \|", row) for row in rows)
+    assert any("error against eta | 1 | 1.0" in row and " ± 0.0" in row for row in rows)
+    assert any("remainder: ratio | ≥ 0 |" in row for row in rows)
+    assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)

@@ -53,6 +53,14 @@ def test_every_verdict_occurs_in_the_troubled_run(troubled):
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(("scale", "told"), [("small", 0), ("paper", 1)])
+def test_a_run_at_the_papers_size_says_so(whole, tmp_path, scale, told):
+    text = whole.read_text(encoding="utf-8").replace('"environment": {', f'"environment": {{"scale": "{scale}", ', 1)
+    (tmp_path / "evidence.jsonl").write_text(text, encoding="utf-8")
+    notices = [notice.sentence for notice in read(tmp_path / "evidence.jsonl").notices]
+    assert notices == ["Experiments that have two sizes ran at that of the paper."] * told
+
+
 @pytest.mark.parametrize("outcome", ["interrupted", None])
 def test_what_had_started_when_the_run_died_crashed_and_the_rest_is_lost(recorder, tmp_path, outcome):
     claim = recorder.claim("toy/claim")

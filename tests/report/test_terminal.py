@@ -17,11 +17,22 @@ def test_the_table_shows_every_claim_with_symbol_and_word(troubled):
         r"descent/quadratic-regimes +∅  vacuous",
         r"edge/hovers +!  broken",
         r"quadratic/aligns-to-v1 +◐  partial",
-        r"relu/alignment +–  not run",
         r"⊘  out of scope",
         r"1/4 in the limiting flow +0\.25 +\[0\.24971, 0\.25034\]",
     ):
         assert re.search(line, text), line
+
+
+def test_a_part_of_the_claims_is_shown_without_the_others(recorder, tmp_path):
+    recorder.lines[0]["selection"] = {"args": ["claims", "-k", "a"], "subset": True}
+    recorder.simple("toy/a")
+    for name in "bc":
+        recorder.case(recorder.claim(f"toy/{name}"), f"n={name}", selected=False)
+    recorder.end()
+    text = summary(read(recorder.write(tmp_path / "e.jsonl")))
+    assert "toy/a" in text
+    assert "toy/b" not in text
+    assert "Not listed: 2 claims of which nothing ran." in text
 
 
 def test_below_the_table_stands_what_needs_attention(troubled):

@@ -1,0 +1,99 @@
+"""The history of what asv measured as one self-contained HTML page that asks the network for nothing."""
+
+from typing import Any
+
+from eosbench.report import figures
+from eosbench.report.benchmarks import Machine, Measurement, Series
+from eosbench.report.html import stylesheet, templates
+from eosbench.report.notation import digits, plural
+
+_POINTS = 1000  # of a panel
+_AXES = {
+    "count": "number",
+    "error": "relative error",
+    "time": "CPU time in ms",
+    "memory": "peak memory in MB",
+    "other": "value",
+}
+_SCALED = {"time": 1e3, "memory": 1e-6}
+
+
+def headline(machines: list[Machine]) -> str:
+    """One sentence about the last commit of every machine."""
+    latest = [regression for machine in machines for regression in machine.latest]
+    last = " and ".join(sorted({machine.commits[-1].short for machine in machines}))
+    if latest:
+        return f"{plural(len(latest), 'regression')} at {last}"
+    return f"No count and no error is worse at {last} than at the commit before"
+
+
+def shown(series: Series, measurement: Measurement | None) -> str:
+    """A value with its unit, and half the distance of the quartiles of a time; a dash where there is none."""
+    if measurement is None:
+        return "–"
+    if series.kind == "time":
+        half = 1e3 * (measurement.high - measurement.low) / 2
+        return f"{digits(1e3 * measurement.value)} ± {digits(half, 1)} ms"
+    if series.kind == "memory":
+        return f"{measurement.value / 1e6:.0f} MB"
+    return digits(measurement.value)
+
+
+def page(machines: list[Machine]) -> str:
+    """The page, for the results of at least one machine."""
+    return (
+        templates()
+        .get_template("benchmarks.html.j2")
+        .render(
+            headline=headline(machines),
+            machines=machines,
+            panels={id(machine): _panels(machine) for machine in machines},
+            identity=id,
+            red={
+                (id(machine), regression.series.name, regression.after.hash)
+                for machine in machines
+                for regression in machine.regressions
+            },
+            shown=shown,
+            style=stylesheet(),
+        )
+    )
+
+
+def _panels(machine: Machine) -> list[tuple[str, figures.Panel]]:
+    by_benchmark: dict[str, list[Series]] = {}
+    for series in machine.series:
+        by_benchmark.setdefault(series.benchmark, []).append(series)
+    worse = {(regression.series.name, regression.after.hash) for regression in machine.regressions}
+    return [
+        (benchmark, panel)
+        for benchmark, group in by_benchmark.items()
+        for panel in figures.panels(f"{machine.name}-{benchmark}", [_case(machine, s, worse) for s in group], _POINTS)
+    ]
+
+
+def _case(machine: Machine, series: Series, worse: set[tuple[str, str]]) -> dict[str, Any]:
+    """The series as the curves of a case, against the number of the commit in the table."""
+    scale = _SCALED.get(series.kind, 1.0)
+    known = [(i, commit.hash) for i, commit in enumerate(machine.commits, start=1) if commit.hash in series.values]
+    curve: dict[str, Any] = {
+        "axes": ["commit, as numbered above", _AXES[series.kind]],
+        "scale": "linear",
+        "spread": None,
+    }
+    values = [series.values[name] for _, name in known]
+    curves = [
+        curve
+        | {
+            "label": series.parameters or "measured",
+            "style": "line",
+            "x": [i for i, _ in known],
+            "y": [scale * value.value for value in values],
+            "spread": [scale * (value.high - value.low) / 2 for value in values],
+        }
+    ]
+    red = [(i, series.values[name]) for i, name in known if (series.name, name) in worse]
+    if red:
+        x, y = [i for i, _ in red], [scale * value.value for _, value in red]
+        curves.append(curve | {"label": "worse than before", "style": "points", "x": x, "y": y})
+    return {"role": "case", "case": series.parameters, "check": series.benchmark, "series": curves}

@@ -1,0 +1,137 @@
+import json
+import re
+
+import pytest
+
+from eosbench.report.benchmarks import BenchmarksError, read
+from eosbench.report.benchmarks_page import headline, page
+
+COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_q_25", "stats_q_75"]
+BENCHMARKS = {
+    "suite.Cold.track_hvps": {"version": "1", "unit": "unit"},
+    "suite.Cold.track_error": {"version": "1", "unit": "relative"},
+    "suite.Cold.time_solve": {"version": "1", "unit": "seconds"},
+    "version": 2,
+}
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A directory of results, and a function that adds those of a commit."""
+    (tmp_path / "benchmarks.json").write_text(json.dumps(BENCHMARKS))
+    machine = tmp_path / "two-cores"
+    machine.mkdir()
+    (machine / "machine.json").write_text(json.dumps({"cpu": "a CPU", "num_cpu": "2", "os": "Linux"}))
+    dates = iter(range(1000))
+
+    def add(commit, hvps=(12, 15), error=(1e-4, 2e-4), seconds=0.01, version="1"):
+        params = [["'separated'", "'degenerate'"]]
+        rows = {
+            "suite.Cold.track_hvps": [list(hvps), params, version, 0, 0],
+            "suite.Cold.track_error": [list(error), params, version, 0, 0],
+            "suite.Cold.time_solve": [[seconds], [], version, 0, 0, [0.9 * seconds], [1.3 * seconds]],
+        }
+        saved = {
+            "commit_hash": commit * 40,
+            "date": 1000 * next(dates),
+            "env_name": "virtualenv-jax",
+            "result_columns": COLUMNS,
+            "results": rows,
+        }
+        (machine / f"{commit * 8}-env.json").write_text(json.dumps(saved))
+        return tmp_path
+
+    return add
+
+
+def test_values_with_their_parameters_and_quartiles(results):
+    (machine,) = read(results("a"))
+    assert [series.name for series in machine.series] == [
+        "suite.Cold.time_solve",
+        "suite.Cold.track_error(degenerate)",
+        "suite.Cold.track_error(separated)",
+        "suite.Cold.track_hvps(degenerate)",
+        "suite.Cold.track_hvps(separated)",
+    ]
+    time = machine.series[0].values["a" * 40]
+    assert (time.value, time.low, time.high) == pytest.approx((0.01, 0.009, 0.013))
+    assert machine.series[3].values["a" * 40].value == 15
+    assert machine.facts == "a CPU, 2 cores, Linux"
+
+
+def test_an_identical_commit_is_no_regression(results):
+    for commit in "abcd":
+        (machine,) = read(results(commit))
+        assert not machine.regressions
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        pytest.param({"hvps": (12, 16)}, "track_hvps(degenerate): 15 at aaaaaaaa, 16 at bbbbbbbb", id="one product"),
+        pytest.param({"error": (1e-4, 5e-4)}, "track_error(degenerate): 0.0002 at", id="a larger error"),
+        pytest.param({"hvps": (11, 12), "error": (1e-3, 2e-4)}, "track_error(separated)", id="cheaper and worse"),
+    ],
+)
+def test_a_worse_count_or_error_is_one(results, change, told):
+    results("a")
+    (machine,) = read(results("b", **change))
+    (regression,) = machine.latest
+    assert told in regression.sentence
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"hvps": (10, 15)}, id="fewer products"),
+        pytest.param({"error": (1.9e-4, 2e-4)}, id="not twice the error"),
+        pytest.param({"seconds": 10.0}, id="a slow machine"),
+        pytest.param({"hvps": (99, 99), "version": "2"}, id="a benchmark that reads otherwise now"),
+        pytest.param({"hvps": (None, float("nan"))}, id="a benchmark that failed"),
+    ],
+)
+def test_what_is_none(results, change):
+    results("a")
+    (machine,) = read(results("b", **change))
+    assert not machine.regressions
+
+
+def test_a_gap_does_not_hide_a_regression(results):
+    results("a")
+    results("b", hvps=(None, None))
+    (machine,) = read(results("c", hvps=(13, 15)))
+    assert [regression.before.short for regression in machine.latest] == ["aaaaaaaa"]
+
+
+def test_only_the_last_commit_counts_for_the_status(results):
+    results("a")
+    results("b", hvps=(20, 20))
+    (machine,) = read(results("c", hvps=(20, 20)))
+    assert len(machine.regressions) == 2
+    assert not machine.latest
+    assert headline([machine]).startswith("No count and no error is worse at cccccccc")
+
+
+def test_the_page_asks_nothing_and_marks_what_is_worse(results):
+    results("a")
+    machines = read(results("b", hvps=(14, 15)))
+    text = page(machines)
+    assert "1 regression at bbbbbbbb" in text
+    assert text.count('class="red"') == 1
+    assert "10 ± 2 ms" in text
+    assert not re.search(r"(src|href)=.https?:|url\((?!#)", text)
+    assert page(machines) == text
+
+
+def test_slips_are_told_in_one_sentence(tmp_path, results):
+    with pytest.raises(BenchmarksError, match="holds no results of asv; measure"):
+        read(tmp_path / "elsewhere")
+    with pytest.raises(BenchmarksError, match="no results of any commit"):
+        read(tmp_path)
+    results("a")
+    (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text("{")
+    with pytest.raises(BenchmarksError, match=r"bbbbbbbb-env\.json cannot be read; remove it"):
+        read(tmp_path)
+    (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text("{}")
+    with pytest.raises(BenchmarksError, match="is no result of asv; remove it"):
+        read(tmp_path)
