@@ -5,11 +5,22 @@ every step: five runs at each of three step sizes. The first three statements re
 each is decided by the fraction of runs that meet all of its criteria. All bounds were fixed before these seeds were
 run, on others: after a first fifteen with 500 digits the required fraction was lowered from 0.7 to 0.6, the bound on
 the loss at the edge raised from two to four times that at the crossing, and the number of digits cut to 300.
+
+The convolutional network was first looked at in ten runs from six other seeds, with the setting here (60 patches, 2/eta
+of 20) and one near it (72, 24): the sharpness started at 0.15 to 0.30 of 2/eta, crossed it at step 24 to 168, overshot
+to 1.4 to 4.3 times it, and from 50 steps later on was 1.01 to 1.21 times it on average, in the second half of these
+steps at most 6 % above the first; 21 to 50 % of them raised the loss. Single runs at other settings averaged 1.05 to
+1.43 with tanh, the more the larger the step size, and 1.46 with GELU, which the bound of 1.4 here excludes. Then the
+bounds were fixed, and the seeds here run.
+
+Two claims have the size of the paper besides (`--claims-scale paper`). There 2/eta has the proportion to the sharpness
+at the start that it has at the small size, and the bounds are the same; no run has yet shown that they hold there.
 """
 
 from functools import cache
 from typing import NamedTuple
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,12 +31,22 @@ from jax.tree_util import Partial
 from eosbench import Claim, Document, Sharpness, Source, sharpness, train
 from eosbench.curvature import solve
 from eosbench.dynamics import gd_step, gradient_flow, trajectory
-from eosbench.problems import cross_entropy, digits, flattened, half_squared_error, mlp
+from eosbench.problems import (
+    DataError,
+    Dataset,
+    cifar10,
+    cross_entropy,
+    digits,
+    flattened,
+    half_squared_error,
+    micro_batched,
+    mlp,
+    photographs,
+    vgg,
+)
 
 review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
-slides = Document(
-    "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
-)
+talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
 STEPS = 800
 SETTLED = 50  # steps after the crossing that belong to neither phase
@@ -50,7 +71,7 @@ class Trajectory(NamedTuple):
     loss: np.ndarray
     sharpness: np.ndarray
     error: np.ndarray
-    start: float  # the sharpness before the first step, from a solve of its own
+    start: float  # the sharpness before the first step, from a solve of its own if there was one
     products: int  # Hessian-vector products
 
     @property
@@ -73,6 +94,11 @@ def trained(seed: int, threshold: float, network: str = "tanh", loss: str = "squ
     cold = sharpness(objective, start, rtol=RTOL)
     probes = {"sharpness": Sharpness(k=1, rtol=RTOL)}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), STEPS, probes)
+    return recorded(run, threshold, cold)
+
+
+def recorded(run, threshold, cold=None) -> Trajectory:
+    """What a run measured, and the cold solve at its start, in units of the critical sharpness."""
     track = run.probes["sharpness"]
     values, errors = (np.asarray(array, float)[:, 0] / threshold for array in (track.values, track.errors))
     loss_values = np.asarray(run.loss, float)
@@ -81,8 +107,8 @@ def trained(seed: int, threshold: float, network: str = "tanh", loss: str = "squ
         np.where(loss_values < DIVERGED, loss_values, DIVERGED),
         np.where(known, values, 0),
         np.where(known, errors, np.inf),
-        float(cold.values[0]) / threshold,
-        int(cold.hvps) + int(track.hvps.sum()),
+        values[0] if cold is None else float(cold.values[0]) / threshold,
+        int(track.hvps.sum()) + (0 if cold is None else int(cold.hvps)),
     )
 
 
@@ -171,13 +197,17 @@ hovers = Claim(
     thresholds=THRESHOLDS,
     controls={
         "cross-entropy": dict(loss="cross-entropy", thresholds=(2.0,), runs=4),
+        "half the sharpness measured": dict(measured=0.5, thresholds=(5.0,), runs=4),
         "a linear model just above its threshold": dict(network="linear", thresholds=(7.0,), runs=4),
     },
 )
 def test_sharpness_stays_just_above_the_threshold(
-    evidence, thresholds, runs=RUNS, network="tanh", loss="squared error"
+    evidence, thresholds, runs=RUNS, network="tanh", loss="squared error", measured=1.0
 ):
-    trajectories = fifteen(evidence, thresholds, runs, network=network, loss=loss)
+    trajectories = [
+        run._replace(sharpness=measured * run.sharpness, error=measured * run.error)
+        for run in fifteen(evidence, thresholds, runs, network=network, loss=loss)
+    ]
     edges = [(run.sharpness[run.settled], run.error[run.settled], run) for run in trajectories]
     criteria = {
         "the sharpness reaches 2/eta": [run.crossing < STEPS - 2 * SETTLED for run in trajectories],
@@ -280,13 +310,14 @@ def sharpness_and_loss(loss, x):
     },
 )
 def test_descent_and_flow_agree_up_to_the_crossing(evidence, replicate, beyond=0, speed=1.0, threshold=5.0, steps=500):
-    """In float64, the flow integrated twice at tolerances a hundredfold apart."""
+    """In float64, the flow integrated by two methods at tolerances a hundredfold apart."""
     seed, eta = evidence.seed(replicate), 2 / threshold
     data = digits(200, label_noise=0.2, seed=seed)
     loss, start = flattened(*mlp(data, jax.random.key(seed), width=32))
     times = np.arange(steps // SAMPLE + 1) * SAMPLE * eta
     descent = trajectory(gd_step(loss, eta), start, steps, every=SAMPLE)
-    flow, coarse = (gradient_flow(loss, start, speed * times, rtol=rtol, atol=rtol / 100) for rtol in (1e-7, 1e-5))
+    flow = gradient_flow(loss, start, speed * times, rtol=1e-7, atol=1e-9)
+    coarse = gradient_flow(loss, start, speed * times, rtol=1e-5, atol=1e-7, solver=diffrax.Bosh3())
     (s_descent, l_descent), (s_flow, l_flow), (s_coarse, _) = (
         np.array([sharpness_and_loss(loss, x) for x in path]).T for path in (descent, flow, coarse)
     )
@@ -308,7 +339,7 @@ def test_descent_and_flow_agree_up_to_the_crossing(evidence, replicate, beyond=0
 
 every_step_size = Claim(
     "edge/every-step-size",
-    source=Source(slides, "Edge of Stability, two phases"),
+    source=Source(talk, "Edge of Stability (EoS)"),
     printed=r"Phenomenon appears for all finite $\eta$.",
     expected="refuted",
 )
@@ -338,9 +369,22 @@ figure_1 = Claim(
     printed=r"An MLP with two hidden layers of 200 units each and a smooth tanh activation, the MSE loss and "
     r"full-batch "
     r"gradient descent, stopped once the train accuracy exceeds 99 %: the sharpness rises to $2/\eta$ and hovers there "
-    r"while the loss falls. (Printed for 5,000 images of CIFAR-10; here on 500 digits.)",
+    r"while the loss falls. (Printed for 5,000 images of CIFAR-10; at the small size on 500 digits.)",
     expected="holds",
 )
+
+
+def cifar(evidence, n, seed):
+    """The images of CIFAR-10 that a case of the paper's size needs."""
+    try:
+        return cifar10(n, seed=seed)
+    except DataError as problem:
+        evidence.out_of_scope(str(problem))
+
+
+def critical(objective, start, threshold, usual):
+    """2/eta for the paper's size: what `threshold` is at the small one, where the sharpness starts near `usual`."""
+    return threshold / usual * float(sharpness(objective, start, rtol=RTOL).values[0])
 
 
 @figure_1.check(
@@ -350,14 +394,22 @@ figure_1 = Claim(
         "a start above 2/eta": dict(threshold=2.0, steps=400),
     },
 )
-def test_figure_1(evidence, threshold, steps=400, every=2):
+def test_figure_1(evidence, threshold, steps=400, every=2, images=5000, width=200):
+    """At the paper's size with `images` of CIFAR-10, fifty times the steps, and the sharpness at every hundredth."""
     seed = evidence.seed()
-    objective, start = mlp(digits(500, seed=seed), jax.random.key(seed), width=200)
+    if evidence.scale == "paper":
+        data = cifar(evidence, images, seed)
+        data, steps, every = Dataset(data.inputs.reshape(images, -1), data.targets), 50 * steps, 50 * every
+    else:
+        data = digits(500, seed=seed)
+    objective, start = mlp(data, jax.random.key(seed), width=width)
+    if evidence.scale == "paper":
+        threshold = critical(objective, start, threshold, usual=4.6)
     probes = {"sharpness": Sharpness(every=every), "accuracy": Partial(accuracy, objective)}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), steps, probes)
-    track, loss = run.probes["sharpness"], np.asarray(run.loss, float)
+    loss, sharpness, error, _, products = recorded(run, threshold)
+    evidence.spent(products)
     at = np.arange(0, steps, every)
-    sharpness, error = (np.asarray(a, float)[:, 0] / threshold for a in (track.values, track.errors))
     fitted = np.asarray(run.probes["accuracy"]) > 0.99
     end = int(np.argmax(fitted)) if fitted.any() else steps
     above = sharpness - error >= 1
@@ -368,7 +420,7 @@ def test_figure_1(evidence, threshold, steps=400, every=2):
     evidence.at_least(
         "sharpness at the crossing over that at the start", sharpness[crossing // every - 1] / sharpness[0], 1.1
     )
-    settled = at >= min(crossing + SETTLED, steps - 20)
+    settled = at >= min(crossing + SETTLED, steps - 10 * every)
     mean, doubt = np.mean(sharpness[settled]), np.mean(error[settled])
     evidence.close("mean sharpness / (2/eta) at the edge", mean, 1.125, 0.125, uncertainty=doubt)
     evidence.at_most("steps before the crossing that raise the loss", int(np.sum(np.diff(loss[:crossing]) > 0)), 0)
@@ -381,3 +433,55 @@ def test_figure_1(evidence, threshold, steps=400, every=2):
 
 def accuracy(objective, params):
     return objective.accuracy(params)
+
+
+vgg_on_cifar = Claim(
+    "edge/vgg-cifar10",
+    source=Source(talk, "Edge of Stability (EoS), VGG-16 on CIFAR-10"),
+    printed=r"EoS phase: $\lambda_{max}(\nabla^2 L)$ along trajectory increases above $2/\eta$, then levels off. Loss "
+    r"oscillates across iterations, with overall downward trend. (Printed for VGG-16 on CIFAR-10; at the small "
+    r"size for a VGG of 11 layers, width 4 and tanh on 60 patches of two photographs.)",
+    expected="holds",
+)
+
+
+@vgg_on_cifar.check(
+    replicate=[0, 1, 2],
+    controls={
+        "so small a step that 2/eta is never reached": dict(threshold=100.0),
+        "a start above 2/eta": dict(threshold=3.0),
+    },
+)
+def test_vgg(evidence, replicate, threshold=20.0, steps=280, images=5000, layers=16, width=64, batch=250):
+    """At the paper's size with `images` of CIFAR-10, `batch` of them at a time, and ten times the steps."""
+    seed = evidence.seed(replicate)
+    key = jax.random.key(seed)
+    if evidence.scale == "paper":
+        if jax.default_backend() == "cpu":
+            evidence.out_of_scope("VGG-16 on 5,000 images needs a GPU; install eosbench[cuda] on a machine with one")
+        objective, start = vgg(cifar(evidence, images, seed), key, layers=layers, width=width)
+        objective, steps = micro_batched(objective, batch), 10 * steps
+        threshold = critical(objective, start, threshold, usual=4.6)
+    else:
+        objective, start = vgg(photographs(60, seed=seed), key, layers=11, width=4, activation=jnp.tanh, gain=1.0)
+    probes = {"sharpness": Sharpness(rtol=1e-2)}
+    run = recorded(train(objective, start, Partial(optax.sgd, 2 / threshold), steps, probes), threshold)
+    evidence.spent(run.products)
+    evidence.at_most("sharpness / (2/eta) at the start", run.sharpness[0], 0.85, uncertainty=run.error[0])
+    evidence.at_most("step at which the sharpness is certainly above 2/eta", run.crossing, steps - 2 * SETTLED)
+
+    at_edge, doubt = run.sharpness[run.settled], np.mean(run.error[run.settled])
+    first, second = (half.mean() for half in np.array_split(at_edge, 2))
+    evidence.close("mean sharpness / (2/eta) at the edge", np.mean(at_edge), 1.15, 0.25, uncertainty=doubt)
+    evidence.close(
+        "its mean over the second half, against the first", second, first, 0.15 * first, uncertainty=2 * doubt
+    )
+    loss = run.loss[run.settled]
+    evidence.at_least("share of the steps at the edge that raise the loss", np.mean(np.diff(loss) > 0), 0.10)
+    windows = [window.mean() for window in np.array_split(loss, max(2, len(loss) // SETTLED))]
+    evidence.monotone(f"mean loss over {SETTLED} steps", windows)
+
+    axes, label = ("step", "sharpness in units of 2/η"), f"2/η = {threshold:.3g}"
+    evidence.series(label, np.arange(steps), run.sharpness, axes=axes, spread=np.where(run.error < 1, run.error, 0))
+    evidence.series("2/η", [0, steps], [1, 1], axes=axes, style="reference")
+    evidence.series(label, np.arange(steps), run.loss, axes=("step", "training loss"), scale="semilogy")

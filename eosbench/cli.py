@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import tempfile
+import traceback
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -50,7 +51,13 @@ def list_claims(
         and verdict in (None, claim.expected)
     ]
     if not found:
-        _refuse(f"no claim in {claims} matches; see `eosbench list --claims {claims}` without filters")
+        known: dict[str, set[str]] = {
+            "--topic": {claim.topic for claim in _read(claims)},
+            "--document": {claim.source.document.key for claim in _read(claims)},
+            "--verdict": {claim.expected for claim in _read(claims)},
+        }
+        choices = "; ".join(f"{option} {', '.join(sorted(words))}" for option, words in known.items())
+        _refuse(f"no claim in {claims} matches; there are {choices}")
     rows = [(claim.id, claim.expected, claim.source.document.key, claim.source.place) for claim in found]
     print(tabulate(rows, headers=("claim", "expected", "document", "place"), maxcolwidths=[None, None, None, 36]))
 
@@ -81,6 +88,7 @@ def run(
     workers: Annotated[int, typer.Option("-n", min=0, help="Worker processes; 0 runs all in one.")] = 0,
     report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path("claims-report"),
     dtype: Annotated[str, typer.Option(help="float64, or float32 to see which claims still resolve.")] = "float64",
+    scale: Annotated[str, typer.Option(help="small, or paper for the size of the paper's experiments.")] = "small",
 ) -> None:
     """Run claims and report, through the pytest command that it prints.
 
@@ -93,6 +101,8 @@ def run(
         command += ["-n", str(workers)]
     if dtype != "float64":
         command += ["--claims-dtype", dtype]
+    if scale != "small":
+        command += ["--claims-scale", scale]
     print("$", shlex.join(command), flush=True)
     raise typer.Exit(subprocess.run([sys.executable, "-m", *command]).returncode)
 
@@ -128,7 +138,9 @@ def explain(
 
 @app.command()
 def report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="An evidence.jsonl, also of a run that was killed.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="An evidence.jsonl, also of a run that was killed, or its directory.")
+    ],
     directory: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="By default beside the file.")] = None,
 ) -> None:
     """Reach the verdicts of a results file again and write its report, without running anything.
@@ -137,10 +149,14 @@ def report(
     """
     from eosbench.report import ResultsError, summary, write
 
+    file = file / "evidence.jsonl" if file.is_dir() else file
+    directory = directory or file.parent
     try:
-        results = write(file, directory or file.parent)
-    except (ResultsError, OSError) as problem:
+        results = write(file, directory)
+    except ResultsError as problem:
         _refuse(str(problem))
+    except OSError as problem:
+        _refuse(f"{directory} cannot be written ({problem.strerror}); name another directory with -o DIR")
     print(summary(results))
     raise typer.Exit(1 if results.drifted else 0)
 
@@ -188,6 +204,38 @@ def history(directory: Annotated[Path, typer.Argument(metavar="DIR", help="Repor
 
 
 @app.command()
+def bench(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The results_dir of asv.")] = Path(
+        "benchmarks/results"
+    ),
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="FILE", help="Where the page is written.")] = Path(
+        "bench-report/index.html"
+    ),
+) -> None:
+    """Render what asv measured over commits as one offline page. Status 1 if a count or an error got worse at the last.
+
+    Example: asv run && eosbench bench
+    """
+    from eosbench.report import benchmarks
+    from eosbench.report.benchmarks_page import headline, page
+
+    try:
+        machines = benchmarks.read(directory)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(page(machines), encoding="utf-8")
+    except benchmarks.BenchmarksError as problem:
+        _refuse(str(problem))
+    except OSError as problem:
+        _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
+    latest = [regression for machine in machines for regression in machine.latest]
+    print(f"{headline(machines)}.")
+    for regression in latest:
+        print(f"  {regression.sentence}")
+    print(f"Page: {out}")
+    raise typer.Exit(1 if latest else 0)
+
+
+@app.command()
 def new(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of the new claim, topic/name.")],
     claims: ClaimsDirectory = Path("claims"),
@@ -200,11 +248,14 @@ def new(
 
     try:
         text = claim_file(claim)
+        stated = {known.id: file for file in catalogue.claim_files([claims]) for known in catalogue.read_claims(file)}
     except ClaimError as problem:
         _refuse(str(problem))
     path = claims / f"test_{claim.replace('/', '_').replace('-', '_')}.py"
     if path.exists():
         _refuse(f"{path} exists; choose another id, or edit that file")
+    if claim in stated:
+        _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
     print(f"{path} is written. It runs as it is: pytest {path}")
@@ -239,19 +290,32 @@ def sharpness(
 
     sys.path.insert(0, str(Path.cwd()))
     module_name, _, name = loss.partition(":")
+    if not name:
+        _refuse(f"{loss!r} names no loss; give MODULE:LOSS, as in mymodel:loss")
     try:
         module = importlib.import_module(module_name)
     except ImportError as problem:
         _refuse(
             f"{module_name} cannot be imported ({problem}); give MODULE:LOSS of a module in this directory or installed"
         )
+    except Exception as problem:  # of the module itself, which may hold anything
+        _refuse(f"{module_name} raised {_told(problem)} while it was imported; mend it first")
     for wanted in (name, params):
         if not hasattr(module, wanted):
             _refuse(f"{module_name} has no {wanted!r}; give MODULE:LOSS and --params NAME")
     point = getattr(module, params)
     try:
         spectrum = measure(getattr(module, name), point() if callable(point) else point, k=k, rtol=rtol)
-    except (TypeError, ValueError, NotConvergedError) as problem:
+    except Exception as problem:
+        frames = traceback.extract_tb(problem.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
+        if lines:  # raised by the loss, not about it
+            _refuse(
+                f"{module_name} raised {_told(problem)} at line {lines[-1]}; the loss must be a function of {params} "
+                "in terms of jax.numpy"
+            )
+        if not isinstance(problem, TypeError | ValueError | NotConvergedError):
+            raise
         _refuse(str(problem))
     for value, error in zip(spectrum.values, spectrum.errors, strict=True):
         print(f"{float(value):.8g} ± {float(error):.2g}")
@@ -260,7 +324,7 @@ def sharpness(
 
 def _read(directory: Path) -> list[Claim]:
     if not directory.exists():
-        _refuse(f"there is no {directory}; name the directory of the claim files with --claims DIR")
+        _refuse(f"there is no directory {directory}; name that of the claim files with --claims DIR")
     try:
         found = [claim for file in catalogue.claim_files([directory]) for claim in catalogue.read_claims(file)]
     except ClaimError as problem:
@@ -277,6 +341,11 @@ def _find(name: str, directory: Path) -> Claim:
         hint = f"did you mean {near[0]}?" if near else f"see `eosbench list --claims {directory}`"
         _refuse(f"there is no claim {name!r}; {hint}")
     return known[name]
+
+
+def _told(problem: Exception) -> str:
+    """The kind of an error and the first line of what it says; those of JAX go on for a page."""
+    return f"{type(problem).__name__}: {(str(problem).strip() or 'no message').splitlines()[0]}"
 
 
 def _refuse(problem: str) -> NoReturn:

@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,6 +13,14 @@ from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
 _ROUNDING = 8  # default uncertainty of a comparison, in units of eps times its scale
+
+
+Scale = Literal["small", "paper"]
+"""The size at which an experiment runs: one that any machine can, or that of the paper."""
+
+
+class OutOfScope(Exception):  # noqa: N818 - no error of the check
+    """A case needs what this machine lacks. The message is one sentence with the reason and the remedy."""
 
 
 class Certificate(Protocol):
@@ -34,11 +42,14 @@ class Evidence:
     the numbers compared, with eps that of their precision, and zero for integers. Arrays are compared entry by entry
     and the worst entry is recorded. A measured value that is not finite is `violated`; a prediction, bound or tolerance
     that is not finite is an EvidenceError, so that no control fires through it.
+
+    `scale` is the size asked for, "small" or "paper"; a check that knows but one size need not look at it.
     """
 
-    def __init__(self, claim: Claim, case: Case) -> None:
+    def __init__(self, claim: Claim, case: Case, scale: Scale = "small") -> None:
         self._claim = claim
         self._case = case
+        self.scale = scale
         self.records: list[dict[str, Any]] = []
         self.curves: list[dict[str, Any]] = []
         self.products = 0
@@ -51,6 +62,13 @@ class Evidence:
     def spent(self, products: ArrayLike) -> None:
         """Hessian-vector products that this case took; an array is summed. The report adds them up as its cost."""
         self.products += int(np.sum(_numbers("spent", "products", products)))
+
+    def out_of_scope(self, reason: str) -> NoReturn:
+        """End the case here, for want of a device or data: one sentence with the reason and the remedy.
+
+        A claim none of whose cases can run is `out of scope`, which is no drift.
+        """
+        raise OutOfScope(reason)
 
     def requires(self, name: str, met: Any) -> None:
         """A hypothesis of the statement. Where it is not met the case is vacuous."""

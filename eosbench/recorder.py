@@ -3,6 +3,7 @@
 A run that is killed leaves what it had found, and can still be reported.
 """
 
+import fcntl
 import importlib.metadata
 import os
 import platform
@@ -117,7 +118,14 @@ class Recorder:
         subset = bool(unplanned) or not all(case["selected"] for case in self._cases.values())
         self.path = (directory / "partial" if subset else directory) / "evidence.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self.path.open("w", encoding="utf-8")
+        self._file = self.path.open("a", encoding="utf-8")
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or this process is gone
+        except BlockingIOError:
+            pytest.exit(
+                f"another run is writing {self.path}; wait for it, or report elsewhere with --claims-report DIR", 4
+            )
+        self._file.truncate(0)
         self._start = time.monotonic()
         self._restore_signal = _interrupt_on_sigterm()
         self._write(
@@ -214,6 +222,7 @@ def _environment(config: pytest.Config) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpus": cpus,
+        "scale": config.getoption("--claims-scale"),
         "workers": int(config.getoption("numprocesses", None) or 0),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -52,7 +52,7 @@ def test_show(claims):
         (("show", "toy/onee"), "there is no claim 'toy/onee'; did you mean toy/one?"),
         (("show", "xyz"), "there is no claim 'xyz'; see `eosbench list"),
         (("run", "toy/onee"), "did you mean toy/one?"),
-        (("list", "--claims", "nowhere"), "there is no nowhere; name the directory"),
+        (("list", "--claims", "nowhere"), "there is no directory nowhere; name that"),
         (("list", "--claims", "."), ""),
         (("list", "--topic", "orbit"), "no claim in claims matches"),
         (("report", "nowhere.jsonl"), "nowhere.jsonl"),
@@ -84,6 +84,14 @@ def test_run_prints_its_pytest_command_and_passes_on_its_status(claims, capfd):
         "toy/one": "holds",
         "toy/two": "out of scope",
     }
+
+
+def test_run_passes_on_precision_and_scale(claims, capfd):
+    done = call("run", "toy/one", "--scale", "paper", "--dtype", "float32")
+    assert "-k toy/one --claims-dtype float32 --claims-scale paper" in capfd.readouterr().out + done.stdout
+    assert done.exit_code == 0
+    assert call("run", "toy/one", "--scale", "huge").exit_code != 0
+    assert "invalid choice: 'huge'" in capfd.readouterr().err
 
 
 def test_report_writes_again_and_says_drift_in_its_status(claims):
@@ -170,6 +178,26 @@ def test_history_shows_verdicts_over_versions(claims):
     rows = [line.split() for line in call("history", ".").stdout.splitlines()]
     assert ["toy/one", "holds", "refuted"] in rows
     assert "there is no claims.json below claims" in call("history", "claims").stderr
+
+
+def test_bench_renders_what_asv_saved_and_says_a_regression_in_its_status(claims):
+    saved = claims / "benchmarks" / "results"
+    (saved / "here").mkdir(parents=True)
+    (saved / "benchmarks.json").write_text(json.dumps({"S.track_hvps": {"version": "1", "unit": "unit"}}))
+    for date, count in enumerate((12, 12, 14)):
+        result = {
+            "commit_hash": f"{date}" * 40,
+            "date": date,
+            "env_name": "env",
+            "result_columns": ["result", "params", "version"],
+            "results": {"S.track_hvps": [[count], [], "1"]},
+        }
+        (saved / "here" / f"{date}.json").write_text(json.dumps(result))
+        done = call("bench")
+        assert done.exit_code == (count == 14)
+    assert "S.track_hvps: 12 at 11111111, 14 at 22222222" in done.stdout
+    assert "1 regression at 22222222" in (claims / "bench-report" / "index.html").read_text()
+    assert "holds no results of asv; measure with `asv run`" in call("bench", "elsewhere").stderr
 
 
 def test_a_new_claim_runs_as_it_is(claims):

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from eosbench.claim import Case, Claim, Document, EvidenceError, Source
-from eosbench.evidence import Evidence
+from eosbench.evidence import Evidence, OutOfScope
 
 EPS = np.finfo(float).eps
 
@@ -137,6 +137,12 @@ def test_fractions_are_read_by_their_exact_bounds():
     assert (detail["lower bound"], detail["upper bound"]) == pytest.approx((exact.low, exact.high), rel=1e-9)
     with pytest.raises(EvidenceError, match="no fraction"):
         evidence.fraction("runs", 3, 2, at_least=0.5)
+
+
+def test_what_is_out_of_scope_ends_the_case_with_its_reason():
+    assert new().scale == "small"
+    with pytest.raises(OutOfScope, match="it needs a GPU; use one"):
+        new().out_of_scope("it needs a GPU; use one")
 
 
 def test_certificates_are_evidence():

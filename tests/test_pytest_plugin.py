@@ -1,5 +1,6 @@
 """From a claim file to verdicts: serially, in parallel, in part, and when the claim is stated wrongly."""
 
+import fcntl
 import json
 
 import pytest
@@ -239,12 +240,49 @@ def test_a_report_that_cannot_be_written_is_said_before_anything_runs(project):
     done.stderr.fnmatch_lines(["ERROR: --claims-report */taken/report: *; name a directory that can be written"])
 
 
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_a_second_run_does_not_write_into_the_results_of_the_first(project, arguments):
+    there = project(a=claim("one"))
+    (there.path / "claims-report").mkdir()
+    with (there.path / "claims-report" / "evidence.jsonl").open("w") as first:
+        fcntl.flock(first, fcntl.LOCK_EX)
+        first.write("what the first run has found\n")
+        first.flush()
+        done = there.runpytest_subprocess("claims", *arguments)
+        text = done.stdout.str() + done.stderr.str()
+        assert "another run is writing" in text
+        assert "--claims-report DIR" in text
+        assert "Traceback" not in text
+        assert done.ret == 4
+    assert (there.path / "claims-report" / "evidence.jsonl").read_text() == "what the first run has found\n"
+
+
 def test_skips_are_out_of_scope_with_their_reason(project):
     p = project(a=claim("one", body="import pytest; pytest.skip('needs a GPU')"))
     assert p.runpytest("claims", *SERIAL).ret == 0
     found = results(p)
     assert found["verdicts"] == {"toy/one": "out of scope"}
     assert found["claims"][0]["reasons"] == ["needs a GPU"]
+
+
+SIZES = "evidence.out_of_scope('the data are missing; get them') if evidence.scale == 'paper' else None"
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_a_claim_that_lacks_what_the_paper_size_needs_is_out_of_scope(project, arguments):
+    p = project(a=claim("one", body=SIZES), b=claim("two"))
+    assert p.runpytest("claims", *arguments).ret == 0
+    assert results(p)["verdicts"] == {"toy/one": "holds", "toy/two": "holds"}
+    assert results(p)["environment"]["scale"] == "small"
+
+    done = p.runpytest("claims", "--claims-scale", "paper", *arguments)
+    assert done.ret == 0
+    found = results(p)
+    assert found["verdicts"] == {"toy/one": "out of scope", "toy/two": "holds"}
+    one = next(entry for entry in found["claims"] if entry["id"] == "toy/one")
+    assert (one["reasons"], one["drift"]) == (["the data are missing; get them"], False)
+    assert found["environment"]["scale"] == "paper"
+    done.stdout.fnmatch_lines(["Experiments that have two sizes ran at that of the paper."])
 
 
 def test_fixtures_and_marks_work_in_a_check(project):

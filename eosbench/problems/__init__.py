@@ -28,6 +28,7 @@ from eosbench.problems.networks import cnn as cnn
 from eosbench.problems.networks import cross_entropy as cross_entropy
 from eosbench.problems.networks import flattened as flattened
 from eosbench.problems.networks import half_squared_error as half_squared_error
+from eosbench.problems.networks import micro_batched as micro_batched
 from eosbench.problems.networks import mlp as mlp
 from eosbench.problems.networks import vgg as vgg
 from eosbench.problems.normal_form import SelfStabilizingLoss as SelfStabilizingLoss

@@ -77,6 +77,11 @@ def _file(name: str, url: str, known: str, folder: str | Path | None, verify: bo
                 pooch.retrieve(url + name, known, fname=name, path=pooch.os_cache("eosbench"), progressbar=False)
             )
         except Exception as problem:
+            if isinstance(problem, ValueError) and "hash" in str(problem):
+                raise DataError(
+                    f"what came from {url}{name} is not the published file (its {known.partition(':')[0]} differs); "
+                    "try again, or put the file into a folder and name that folder in EOSBENCH_DATA"
+                ) from None
             raise DataError(
                 f"{name} could not be downloaded ({type(problem).__name__}); put it into a folder and name that folder "
                 "in EOSBENCH_DATA"

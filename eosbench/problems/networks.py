@@ -12,6 +12,7 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from eosbench.curvature.batches import MicroBatched
 from eosbench.problems.digits import Dataset
 
 
@@ -40,6 +41,22 @@ class TrainingLoss(eqx.Module):
     def accuracy(self, params: PyTree[Array]) -> Float[Array, ""]:
         """The fraction of inputs whose largest output is the target's."""
         return jnp.mean(jnp.argmax(self.outputs(params), axis=1) == jnp.argmax(self.targets, axis=1))
+
+
+class _ChunkLoss(eqx.Module):
+    """A training loss whose data are an argument."""
+
+    network: PyTree
+    per_sample: Callable[[Array, Array], Array] = eqx.field(static=True)
+
+    def __call__(self, params: PyTree[Array], chunk: tuple[Array, Array]) -> Float[Array, ""]:
+        inputs, targets = chunk
+        return TrainingLoss(inputs, targets, self.network, self.per_sample)(params)
+
+
+def micro_batched(loss: TrainingLoss, size: int) -> MicroBatched:
+    """The same loss over `size` samples at a time, where the intermediate values of all do not fit into memory."""
+    return MicroBatched(_ChunkLoss(loss.network, loss.per_sample), (loss.inputs, loss.targets), size)
 
 
 class FlatLoss(eqx.Module):
@@ -112,10 +129,25 @@ class ConvolutionalNetwork(eqx.Module):
         """The outputs for one image."""
         for block in self.blocks:
             for convolution in block:
-                image = self.activation(convolution(image))
+                image = self.activation(_convolved(convolution, image))
             channels, side, _ = image.shape
             image = image.reshape(channels, side // 2, 2, side // 2, 2).mean(axis=(2, 4))
         return self.last(image.ravel())
+
+
+def _convolved(convolution: eqx.nn.Conv2d, image: Float[Array, "channels side side"]) -> Float[Array, "out side side"]:
+    """A 3 x 3 convolution of an image padded with zeros; on a CPU as a product of matrices.
+
+    XLA's own convolutions take ten times as long on a CPU inside a compiled loop, such as that of `train`, as outside.
+    """
+    if jax.default_backend() != "cpu":
+        return convolution(image)
+    channels, side, _ = image.shape
+    padded = jnp.pad(image.transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0)))
+    patches = jnp.concatenate([padded[i : i + side, j : j + side] for i in range(3) for j in range(3)], axis=-1)
+    weight = convolution.weight.transpose(2, 3, 1, 0).reshape(9 * channels, -1)
+    assert convolution.bias is not None
+    return (patches @ weight).transpose(2, 0, 1) + convolution.bias
 
 
 _VGG_BLOCKS = {11: (1, 1, 2, 2, 2), 16: (2, 2, 3, 3, 3)}

@@ -1,15 +1,24 @@
 """CIFAR-10 and MNIST are read from files of the published formats; a bad file is a sentence with the remedy."""
 
 import gzip
+import hashlib
+import importlib.util
 import io
 import pickle
 import struct
 import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
-from eosbench.problems import DataError, cifar10, mnist
+from eosbench.claim import check_of
+from eosbench.evidence import Evidence, OutOfScope
+from eosbench.problems import DataError, cifar10, images, mnist
 
 RANDOM = np.random.default_rng(0)
 CIFAR = "cifar-10-python.tar.gz"
@@ -100,3 +109,116 @@ def test_damaged_mnist(tmp_path):
     (tmp_path / IMAGES).write_bytes(gzip.compress(b"\0\0\x08\x03 short"))
     with pytest.raises(DataError, match="is damaged"):
         mnist(2, folder=tmp_path, verify=False)
+
+
+def publish(path, monkeypatch):
+    """Take the file as the published archive of CIFAR-10."""
+    monkeypatch.setattr(images, "_CIFAR_HASH", f"md5:{hashlib.md5(path.read_bytes()).hexdigest()}")
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *args):
+        self.server.requests.append(self.path)
+
+
+@pytest.fixture
+def server(tmp_path, monkeypatch):
+    """A web server of a folder, from which images are downloaded into a cache of this test's own."""
+    (tmp_path / "published").mkdir()
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=tmp_path / "published")) as server:
+        server.requests = []
+        monkeypatch.setattr(images, "_CIFAR_URL", f"http://127.0.0.1:{server.server_port}/")
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        monkeypatch.delenv("EOSBENCH_DATA", raising=False)
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_download_is_verified_and_kept(server, tmp_path, batches, monkeypatch):
+    write_cifar(tmp_path / "published", batches)
+    publish(tmp_path / "published" / CIFAR, monkeypatch)
+    downloaded = cifar10(30, seed=2)
+    np.testing.assert_array_equal(downloaded.inputs, cifar10(30, seed=2, folder=tmp_path / "published").inputs)
+    cifar10(30)
+    assert len(server.requests) == 1
+
+
+def test_a_download_that_differs_from_what_was_published_is_refused(server, tmp_path, batches, monkeypatch):
+    write_cifar(tmp_path / "published", batches)
+    publish(tmp_path / "published" / CIFAR, monkeypatch)
+    with (tmp_path / "published" / CIFAR).open("r+b") as stream:
+        stream.seek(100)
+        stream.write(b"damaged")
+    for _ in range(2):  # nothing of it stays in the cache
+        with pytest.raises(
+            DataError, match=r"is not the published file \(its md5 differs\); try again, or .*EOSBENCH_DATA$"
+        ):
+            cifar10(30)
+
+
+def test_without_a_network_the_remedy_is_a_folder(server, monkeypatch):
+    with pytest.raises(DataError, match=r"could not be downloaded \(HTTPError\); put it into a folder"):
+        cifar10(30)
+    monkeypatch.setattr(images, "_CIFAR_URL", "http://127.0.0.1:9/")
+    with pytest.raises(DataError, match=r"could not be downloaded \(ConnectionError\); put it into a folder") as raised:
+        cifar10(30)
+    assert "\n" not in str(raised.value)
+
+
+CLAIMS = Path(__file__).parents[2] / "claims" / "test_edge.py"
+
+
+@pytest.fixture
+def quick_compilation():
+    """For what is compiled once and hardly runs."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+def paper_size(check):
+    """A check of a claim about CIFAR-10, and evidence for it at the paper's size."""
+    specification = importlib.util.spec_from_file_location("claims_edge", CLAIMS)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    function = getattr(module, check)
+    registered = check_of(function)
+    return function, Evidence(registered.claim, registered.cases[0], "paper")
+
+
+def test_figure_1_at_the_papers_size_runs_on_the_published_format(tmp_path, batches, monkeypatch, quick_compilation):
+    write_cifar(tmp_path, batches)
+    publish(tmp_path / CIFAR, monkeypatch)
+    monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
+    figure_1, evidence = paper_size("test_figure_1")
+    figure_1(evidence, 7.0, steps=4, images=40, width=8)
+    start = next(record for record in evidence.records if record["name"].startswith("the sharpness starts"))
+    assert start["met"]
+    rise = evidence.curves[0]
+    assert rise["x"] == [0, 100]
+    assert rise["y"][0] == pytest.approx(4.6 / 7, rel=1e-2)  # the proportion of the small size
+
+
+def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeypatch, quick_compilation):
+    write_cifar(tmp_path, batches)
+    publish(tmp_path / CIFAR, monkeypatch)
+    monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
+    test_vgg, evidence = paper_size("test_vgg")
+    with pytest.raises(OutOfScope, match=r"needs a GPU; install eosbench\[cuda\]"):
+        test_vgg(evidence, 0)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    test_vgg(evidence, 0, steps=1, images=10, layers=11, width=1, batch=5)
+    assert len(evidence.records) == 6
+    assert evidence.curves[0]["y"][0] == pytest.approx(4.6 / 20, rel=2e-2)
+
+
+@pytest.mark.parametrize("check", ["test_figure_1", "test_vgg"])
+def test_without_the_data_the_papers_size_is_out_of_scope(check, tmp_path, monkeypatch):
+    monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    function, evidence = paper_size(check)
+    with pytest.raises(OutOfScope, match=r"is missing; download https://.* into that folder, or unset EOSBENCH_DATA$"):
+        function(evidence, 1)

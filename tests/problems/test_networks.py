@@ -7,6 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from eosbench.problems import Dataset, cnn, cross_entropy, digits, flattened, mlp, photographs, vgg
+from eosbench.problems.networks import micro_batched
 
 DATA = digits(40, seed=2)
 
@@ -91,6 +92,22 @@ def test_the_shapes_of_vgg(layers, blocks):
     assert jax.eval_shape(loss.outputs, params).shape == (6, 6)
     with pytest.raises(ValueError, match="layers=13"):
         vgg(data, jax.random.key(0), layers=13)
+
+
+def test_on_a_cpu_a_convolution_is_a_product_of_matrices(monkeypatch):
+    loss, params = vgg(photographs(4, seed=0), jax.random.key(0), width=2)
+    products = loss.outputs(params)
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    np.testing.assert_allclose(products, loss.outputs(params), rtol=1e-4, atol=1e-6)
+
+
+def test_a_micro_batched_loss_is_the_loss():
+    loss, params = mlp(DATA, jax.random.key(0), width=16)
+    for size in (7, 40, 100):
+        parts = micro_batched(loss, size)
+        assert float(parts(params)) == pytest.approx(float(loss(params)), rel=1e-5)
+        whole, summed = (jax.flatten_util.ravel_pytree(jax.grad(f)(params))[0] for f in (loss, parts))
+        np.testing.assert_allclose(summed, whole, rtol=1e-4, atol=1e-6)
 
 
 def test_a_flat_loss_is_the_loss_in_double_precision():
