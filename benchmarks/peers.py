@@ -1,6 +1,8 @@
 """The sharpness core beside its peers, at the edge of stability: prints tables of products, errors and time.
 
-    taskset -c 0 python benchmarks/peers.py [windows] [peers] [cold] [scaling] [memory]
+    taskset -c 0 python benchmarks/peers.py [windows] [peers] [cold] [scaling] [memory] [torch]
+
+The last one needs the extra `peers`. The column A/A of `windows` is the same measurement taken twice: the run's noise.
 
 Tanh MLP 64-200-200-10 with 500 standardized digits, half squared error, full-batch gradient descent with eta = 0.15,
 float32. JAX's lobpcg multiplies its tolerance by ten times the dimension, so it is divided by that first. Times are
@@ -111,7 +113,7 @@ def windows() -> None:
         with_probe = lambda first=first: train(loss, first, sgd, STEPS, {"s": Sharpness()})  # noqa: E731
         without = lambda plain=plain: train(loss, plain, sgd, STEPS)  # noqa: E731
         cold = lambda start=start: train(loss, start, sgd, STEPS, {"s": Sharpness()})  # noqa: E731
-        times = seconds({"plain": without, "tracked": with_probe, "with cold start": cold})
+        times = seconds({"plain": without, "tracked": with_probe, "again": with_probe, "with cold start": cold})
         track = cold().probes["s"]
         values, hvps = np.asarray(track.values)[:, 0], np.asarray(track.hvps)
         error = (reference - values[sampled]) / reference
@@ -124,6 +126,7 @@ def windows() -> None:
                 int(track.converged.sum()),
                 times["plain"] / STEPS * 1e3,
                 times["tracked"] / times["plain"],
+                times["again"] / times["tracked"],
                 times["with cold start"] / times["plain"],
             ]
         )
@@ -135,9 +138,10 @@ def windows() -> None:
         "converged",
         "plain ms/step",
         "wall ratio",
+        "A/A",
         "with cold start",
     ]
-    print(tabulate(rows, headers, floatfmt=(".0f", ".2f", ".0f", ".1e", ".0f", ".2f", ".1f", ".1f")), flush=True)
+    print(tabulate(rows, headers, floatfmt=(".0f", ".2f", ".0f", ".1e", ".0f", ".2f", ".1f", ".2f", ".1f")), flush=True)
 
 
 def peers(window: int = 1300, steps: int = 20) -> None:
@@ -354,9 +358,44 @@ def memory() -> None:
     print(tabulate(rows, ["p", "n", "plain", "tracked", "difference"], floatfmt=".1f"), flush=True)
 
 
+def torch() -> None:
+    """The packages for PyTorch, cold, in units of a gradient of the own framework, and what each said of its answer."""
+    import torch_peers
+
+    torch_peers.torch.set_num_threads(1)
+    loss, params = problem()
+    unravel = ravel_pytree(params)[1]
+    gradient = jax.jit(lambda loss, params: jax.grad(loss)(params))
+    rows = []
+    for step in (0, 300, 1300):
+        at = starts()[step]
+        reference = references(np.asarray(ravel_pytree(at)[0])[None], unravel)[0]
+        theirs = torch_peers.problem(*loss.args, at)
+        unit = torch_peers.gradient_seconds(theirs)
+        for name, solve in torch_peers.PEERS.items():
+            solve(theirs)
+            begun = time.perf_counter()
+            value, products, converged = solve(theirs)
+            spent = time.perf_counter() - begun
+            said = {True: "converged", False: "not converged", None: "nothing"}[converged]
+            rows.append([step, name, products, (reference - value) / reference, spent / unit, said])
+        times = seconds(
+            {
+                "gradient": lambda at=at: gradient(loss, at),
+                "ours": lambda at=at: sharpness(loss, at, throw=False).values,
+            }
+        )
+        ours = sharpness(loss, at, throw=False)
+        error = (reference - float(ours.values[0])) / reference
+        said = "converged" if ours.converged else "not converged"
+        rows.append([step, "eosbench", int(ours.hvps), error, times["ours"] / times["gradient"], said])
+    headers = ["step", "solver", "products", "relative error", "gradients of its own", "it said"]
+    print(tabulate(rows, headers, floatfmt=("", "", "", ".1e", ".0f", "")), flush=True)
+
+
 if __name__ == "__main__":
     jax.config.update("jax_default_matmul_precision", "highest")
-    tables = {f.__name__: f for f in (windows, peers, cold, scaling, memory)}
-    for chosen in sys.argv[1:] or tables:
+    tables = {f.__name__: f for f in (windows, peers, cold, scaling, memory, torch)}
+    for chosen in sys.argv[1:] or [name for name in tables if name != "torch"]:
         print(f"\n{chosen}: {tables[chosen].__doc__}", flush=True)
         tables[chosen]()

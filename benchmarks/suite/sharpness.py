@@ -1,18 +1,17 @@
 """What sharpness costs, over versions.
 
-Counts are exact and gate: products and traces at a fixed accuracy, with the true relative error beside them, since
-fewer products with a larger error are no gain. Times are CPU seconds of a warm call and only inform. JAX is imported
-where it is needed: asv reads this file on commits and machines that may lack it, and a benchmark whose names a commit
-does not have is skipped there.
+Counts are exact and gate (`eosbench bench`): products and traces at a fixed accuracy, with the true relative error
+beside them, since fewer products with a larger error are no gain. Times are CPU seconds of a warm call and only inform.
+JAX is imported where it is needed: asv reads this file on commits and machines that may lack it, and a benchmark whose
+names a commit does not have is skipped there.
 """
 
 import time
 
-SIZE = 4096
 STEPS = 60
 
 
-def problem(spectrum, dtype):
+def problem(spectrum, dtype, size):
     """A quadratic with a known largest eigenvalue of 1, and where to stand: `degenerate` has four within 0.5 %."""
     import jax
     import jax.numpy as jnp
@@ -20,9 +19,9 @@ def problem(spectrum, dtype):
 
     jax.config.update("jax_enable_x64", True)
     top = {"separated": [1.0, 0.8, 0.6, 0.4], "degenerate": [1.0, 0.999, 0.997, 0.995]}[spectrum]
-    bulk = jnp.linspace(-0.1, 0.3, SIZE - 4)
+    bulk = jnp.linspace(-0.1, 0.3, size - 4)
     eigenvalues = jnp.concatenate([jnp.array(top), bulk]).astype(dtype)
-    return Partial(diagonal, eigenvalues), jnp.ones(SIZE, dtype)
+    return Partial(diagonal, eigenvalues), jnp.ones(size, dtype)
 
 
 def diagonal(eigenvalues, x):
@@ -51,10 +50,10 @@ def api():
 
 
 class Cold:
-    """A cold solve to 1e-3 from a random start."""
+    """A cold solve to 1e-3 from a random start: spectrum, precision and size of a quadratic."""
 
-    params = (["separated", "degenerate"], ["float32", "float64"])
-    param_names = ("spectrum", "dtype")
+    params = ("separated float32 4096", "degenerate float64 4096", "separated float32 262144")
+    param_names = ("problem",)
     timeout = 120
     number = 1
     repeat = (3, 10, 5.0)
@@ -62,21 +61,22 @@ class Cold:
     warmup_time = 0.0
     timer = time.process_time
 
-    def setup(self, spectrum, dtype):
+    def setup(self, name):
         _, sharpness, _ = api()
-        self.loss, self.point = problem(spectrum, dtype)
-        self.solve = lambda: sharpness(self.loss, self.point, rtol=1e-3)
+        spectrum, dtype, size = name.split()
+        loss, point = problem(spectrum, dtype, int(size))
+        self.solve = lambda: sharpness(loss, point, rtol=1e-3)
         self.spectrum = self.solve()
 
-    def track_hvps(self, spectrum, dtype):
+    def track_hvps(self, name):
         return int(self.spectrum.hvps)
 
-    def track_error(self, spectrum, dtype):
+    def track_error(self, name):
         return abs(float(self.spectrum.values[0]) - 1)
 
     track_error.unit = "relative"
 
-    def time_solve(self, spectrum, dtype):
+    def time_solve(self, name):
         self.solve().values.block_until_ready()
 
 
@@ -131,6 +131,65 @@ class Tracked:
 
     def time_train_without(self):
         self.train(self.loss, self.start, self.optimizer, 4 * STEPS).loss.block_until_ready()
+
+
+class Product:
+    """One Hessian-vector product of the tanh network, and what is built on it."""
+
+    timeout = 120
+    number = 1
+    repeat = (3, 10, 5.0)
+    rounds = 1
+    warmup_time = 0.0
+    timer = time.process_time
+
+    def setup(self):
+        try:
+            import jax
+            from jax.flatten_util import ravel_pytree
+
+            from eosbench.curvature import MicroBatched, directional_derivatives
+        except ImportError:
+            raise NotImplementedError from None
+        loss, start, _ = network()
+        x, unravel = ravel_pytree(start)
+
+        def mean(x, chunk):
+            return type(loss)(*chunk, loss.network, loss.per_sample)(unravel(x))
+
+        def product(loss):
+            return jax.jit(lambda x, v: jax.jvp(jax.grad(loss), (x,), (v,))[1])
+
+        gradient = jax.jit(jax.grad(lambda x: loss(unravel(x))))
+        whole = product(lambda x: loss(unravel(x)))
+        batched = product(MicroBatched(mean, (loss.inputs, loss.targets), size=64))
+        self.gradient = lambda: gradient(x).block_until_ready()
+        self.product = lambda: whole(x, x).block_until_ready()
+        self.batched = lambda: batched(x, x).block_until_ready()
+        self.derivatives = lambda: directional_derivatives(loss, start, x, order=4).block_until_ready()
+        for warm in (self.gradient, self.product, self.batched, self.derivatives):
+            warm()
+
+    def track_product_in_gradients(self):
+        """The median ratio of fifty interleaved pairs."""
+        ratios = []
+        for _ in range(50):
+            seconds = []
+            for call in (self.product, self.gradient):
+                begun = time.process_time()
+                for _ in range(20):
+                    call()
+                seconds.append(time.process_time() - begun)
+            ratios.append(seconds[0] / seconds[1])
+        return sorted(ratios)[len(ratios) // 2]
+
+    track_product_in_gradients.unit = "gradients"
+
+    def time_micro_batched_product(self):
+        self.batched()
+
+    def time_higher_derivatives(self):
+        self.derivatives()
 
 
 class Memory:
