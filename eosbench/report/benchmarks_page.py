@@ -1,5 +1,6 @@
 """The history of what asv measured as one self-contained HTML page that asks the network for nothing."""
 
+import math
 from typing import Any
 
 from eosbench.report import figures
@@ -31,12 +32,15 @@ def shown(series: Series, measurement: Measurement | None) -> str:
     """A value with its unit, and half the distance of the quartiles of a time; a dash where there is none."""
     if measurement is None:
         return "–"
+    value = measurement.value
     if series.kind == "time":
-        half = 1e3 * (measurement.high - measurement.low) / 2
-        return f"{digits(1e3 * measurement.value)} ± {digits(half, 1)} ms"
+        unit, scale = next(((u, s) for u, s in (("s", 1.0), ("ms", 1e3)) if s * value >= 1), ("µs", 1e6))
+        half = scale * (measurement.high - measurement.low) / 2
+        decimals = max(0, 2 - math.floor(math.log10(scale * value))) if value > 0 else 0
+        return f"{scale * value:.{decimals}f} ± {half:.{decimals}f} {unit}"
     if series.kind == "memory":
-        return f"{measurement.value / 1e6:.0f} MB"
-    return digits(measurement.value)
+        return f"{value / 1e6:.0f} MB"
+    return str(int(value)) if value == int(value) else digits(value)
 
 
 def page(machines: list[Machine]) -> str:

@@ -78,7 +78,7 @@ def _constants(claim: ClaimResult) -> list[tuple[str, ...]]:
 
 
 def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
-    """The fits of the cases; the slope of a remainder's ratio is recorded as a comparison of its own."""
+    """The fits of the cases that meet the hypotheses."""
     return [
         (
             _code(claim.id),
@@ -88,6 +88,7 @@ def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
             _text(case_name(case)),
         )
         for case in claim.of_role("case")
+        if case["reading"] != "vacuous"
         for record in case["records"]
         if record["kind"] in ("rate", "bounded_by")
         for slope in [record["measured"] if record["kind"] == "rate" else record["detail"]["slope"]]

@@ -270,7 +270,7 @@ class Results:
             )
         if self.environment.get("dirty"):
             commit = self.environment.get("commit")
-            on_top = f" on top of commit {commit}" if commit else ""
+            on_top = f" on top of commit {str(commit)[:12]}" if commit else ""
             found.append(Notice("dirty", f"The working tree had uncommitted changes{on_top}."))
         return found
 

@@ -118,7 +118,7 @@ def test_the_page_asks_nothing_and_marks_what_is_worse(results):
     text = page(machines)
     assert "1 regression at bbbbbbbb" in text
     assert text.count('class="red"') == 1
-    assert "10 ± 2 ms" in text
+    assert "10.0 ± 2.0 ms" in text
     assert not re.search(r"(src|href)=.https?:|url\((?!#)", text)
     assert page(machines) == text
 
