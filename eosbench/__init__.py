@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from eosbench.dynamics import Sharpness, train
     from eosbench.evidence import Evidence
 
-__version__ = "0.1.0.dev0"
+__version__ = "0.1.0"
 
 _HOME = {
     "Claim": "eosbench.claim",

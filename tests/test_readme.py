@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from eosbench import catalogue
+
 ROOT = Path(__file__).parents[1]
 BLOCKS = re.findall(r"```(\w+)\n(.*?)```", (ROOT / "README.md").read_text(), flags=re.DOTALL)
 PYTHON = [text for language, text in BLOCKS if language == "python"]
@@ -45,3 +47,9 @@ def test_the_tutorial_gives_its_report_in_another_project(pytester):
     assert done.ret == 0
     done.stdout.fnmatch_lines(["*momentum/threshold*holds*3/3*1/1 fired*"])
     assert (pytester.path / "claims-report" / "report.html").exists()
+
+
+def test_the_results_kept_in_the_docs_are_those_of_the_claims():
+    rows = re.findall(r"^\| `(.+?)` \| \S+ ([a-z ]+) \|", (ROOT / "docs" / "results" / "CLAIMS.md").read_text(), re.M)
+    files = catalogue.claim_files([ROOT / "claims"])
+    assert dict(rows) == {claim.id: claim.expected for file in files for claim in catalogue.read_claims(file)}
