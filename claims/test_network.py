@@ -1,7 +1,8 @@
 """Networks at the edge of stability along their top eigenvector, on real images (Chen and Bruna 2023, observations).
 
 A tanh network learns 200 handwritten digits by full-batch gradient descent in double precision: the ten classes, or
-their parity with one output. Bounds and corrected forms were fixed before the seeds here were run, on others.
+their parity with one output. Bounds and corrected forms were fixed on ten other seeds, after former ones had turned out
+to meet their hypotheses in one run of twelve, and before the seeds here were run.
 """
 
 from functools import cache
@@ -30,6 +31,7 @@ class Observation(NamedTuple):
     """At the observed steps of a run; eigenvalues in units of 2/eta."""
 
     values: np.ndarray  # shape (steps, EIGENVALUES)
+    known: np.ndarray  # whether these converged: if not, their vectors mean nothing
     components: np.ndarray  # cosines of the gradient and their eigenvectors, the same shape
     turning: np.ndarray  # cos of the gradient and the next one
     condition: np.ndarray  # 3 f'''² - f'' f'''' along the top eigenvector, over f''², at the minimum on that line
@@ -38,7 +40,12 @@ class Observation(NamedTuple):
     @property
     def oscillates(self):
         """Where the sharpness is within 3 % of 2/eta and the gradient turns round."""
-        return (np.abs(self.values[:, 0] - 1) < 0.03) & (self.turning < -0.95)
+        return (np.abs(self.values[:, 0] - 1) < 0.03) & (self.turning < -0.95) & (self.known > 0)
+
+    @property
+    def lost(self):
+        """How many of the observed steps have no spectrum."""
+        return int(np.sum(self.known == 0))
 
 
 def problem(task, seed):
@@ -88,10 +95,9 @@ def observe(task, eta, seed):
     for _ in range(STEPS // EVERY):
         params = advance(loss, params, jnp.asarray(eta), jnp.asarray(EVERY))
         spectrum = eosbench.sharpness(loss, params, k=EIGENVALUES, rtol=1e-3, max_hvps=500, throw=False)
-        if not spectrum.converged:
-            continue
         direction = random.standard_normal(spectrum.vectors.shape[1])
-        seen.append((spectrum.values * eta / 2, *along(loss, params, spectrum.vectors, direction, jnp.asarray(eta))))
+        top = spectrum.values * eta / 2
+        seen.append((top, spectrum.converged, *along(loss, params, spectrum.vectors, direction, jnp.asarray(eta))))
     return Observation(*(np.array(column, float) for column in zip(*seen, strict=True)))
 
 
@@ -102,7 +108,7 @@ aligns = Claim(
     corrected=r"At the edge of stability, once the loss oscillates, $\nabla \text{Loss}$ lies in the span of the "
     r"eigenvectors whose eigenvalues are at $2/\eta$ (within 10 %): along $v_1$ only where there is no second one.",
     expected="corrected",
-    experiment="network/tanh-network-on-digits",
+    experiment="network/digits-at-the-edge",
 )
 
 
@@ -119,9 +125,11 @@ def test_the_gradient_lies_in_the_span_of_the_eigenvectors_at_the_edge(evidence,
     counted = oscillates if oscillates.any() else slice(None)
     values, components = seen.values[counted], seen.components[counted]
     evidence.requires("the last of ten eigenvalues is below 0.9 of 2/eta", np.all(values[:, -1] < AT_THE_EDGE))
-    at_edge = (values >= AT_THE_EDGE) & (np.arange(EIGENVALUES) < most)
+    # Below the edge, those within 10 % of the largest: the control there could not but fire on an empty span.
+    at_edge = (values >= AT_THE_EDGE * np.minimum(1, values[:, :1])) & (np.arange(EIGENVALUES) < most)
     share = np.sqrt(np.sum(components**2, axis=1, where=at_edge))
     evidence.at_least("cos(∇L, span)", share, 0.98)
+    evidence.at_most("observed steps without a spectrum", seen.lost, 1)
     axes, label = ("eigenvalues at the edge", "|cos|"), f"{task}, η = {eta:g}"
     count = at_edge.sum(1) + 0.04 * (replicate - 1.5)  # side by side
     evidence.series(f"{label}: ∇L and their span", count, share, axes=axes, style="points")
@@ -143,7 +151,7 @@ condition = Claim(
     corrected=r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ along $v_1$ for a network that learns the ten "
     r"classes, at the edge as below it; with one output it can fail at the edge.",
     expected="corrected",
-    experiment="network/tanh-network-on-digits",
+    experiment="network/digits-at-the-edge",
 )
 
 
@@ -159,10 +167,11 @@ def test_the_condition_along_the_top_eigenvector(evidence, setting, replicate, d
     evidence.requires("along v_1", direction == "top")
     if eta > 0.02:
         evidence.requires("at some steps the sharpness is within 3 % of 2/eta", seen.oscillates.any())
-    measured = seen.condition if direction == "top" else seen.elsewhere
+    measured = (seen.condition if direction == "top" else seen.elsewhere)[seen.known > 0]
     evidence.at_least("(3 f'''² - f'' f'''')/f''²", measured, 1e-6)
+    evidence.at_most("observed steps without a spectrum", seen.lost, 1)
     axes = ("sharpness in units of 2/η", "(3 f'''² - f'' f'''')/f''²")
-    evidence.series(f"{task}, η = {eta:g}", seen.values[:, 0], measured, axes=axes, style="points")
+    evidence.series(f"{task}, η = {eta:g}", seen.values[seen.known > 0, 0], measured, axes=axes, style="points")
 
 
 @condition.counterexample(eta=0.6, runs=8)

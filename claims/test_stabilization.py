@@ -377,7 +377,7 @@ def excess(w):
 
 @stays_bounded.check(controls={"half of the last term": dict(last=1)})
 def test_no_step_lowers_the_potential_proved(evidence, last=2):
-    """For all Y = y/√alpha, z > 0 and w = eps Y > -1, with eps = eta √alpha.
+    """For all Y = y/√alpha, z > 0 and w = eps Y with 2^-30 <= 1 + w <= 2^30, where eps = eta √alpha.
 
     A step takes z to z (1 + w)², so that the logarithms in H differ by 2 ln(1 + w). What else changes is a polynomial,
     and with 2 (w - ln(1 + w)) it is a sum of squares: it vanishes only where z = 1 and w = 0.
@@ -389,7 +389,10 @@ def test_no_step_lowers_the_potential_proved(evidence, last=2):
     squares = eps**2 * (unit - z) ** 2 + z * w**2
     evidence.proved(name, IdentityCertificate(((name, change, squares + last * w),)))
     up_to = Fraction(2) ** 30
-    evidence.proved("w >= ln(1 + w)", prove_minimum("w - ln(1 + w)", excess, Fraction(0), (1 / up_to - 1, up_to)))
+    evidence.proved(
+        "w >= ln(1 + w) for 2^-30 <= 1 + w <= 2^30",
+        prove_minimum("w - ln(1 + w)", excess, Fraction(0), (1 / up_to - 1, up_to - 1)),
+    )
 
 
 @stays_bounded.check(epsilon=[0.1, 0.03, 0.01])

@@ -43,18 +43,19 @@ def list_claims(
     """
     from tabulate import tabulate
 
+    stated = _read(claims)
     found = [
         claim
-        for claim in _read(claims)
+        for claim in stated
         if topic in (None, claim.topic)
         and document in (None, claim.source.document.key)
         and verdict in (None, claim.expected)
     ]
     if not found:
         known: dict[str, set[str]] = {
-            "--topic": {claim.topic for claim in _read(claims)},
-            "--document": {claim.source.document.key for claim in _read(claims)},
-            "--verdict": {claim.expected for claim in _read(claims)},
+            "--topic": {claim.topic for claim in stated},
+            "--document": {claim.source.document.key for claim in stated},
+            "--verdict": {claim.expected for claim in stated},
         }
         choices = "; ".join(f"{option} {', '.join(sorted(words))}" for option, words in known.items())
         _refuse(f"no claim in {claims} matches; there are {choices}")
@@ -217,7 +218,7 @@ def bench(
     Example: asv run && eosbench bench
     """
     from eosbench.report import benchmarks
-    from eosbench.report.benchmarks_page import headline, page
+    from eosbench.report.benchmarks_page import complaints, headline, page
 
     try:
         machines = benchmarks.read(directory)
@@ -227,12 +228,12 @@ def bench(
         _refuse(str(problem))
     except OSError as problem:
         _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
-    latest = [regression for machine in machines for regression in machine.latest]
+    found = complaints(machines)
     print(f"{headline(machines)}.")
-    for regression in latest:
-        print(f"  {regression.sentence}")
+    for sentence in found:
+        print(f"  {sentence}")
     print(f"Page: {out}")
-    raise typer.Exit(1 if latest else 0)
+    raise typer.Exit(1 if found else 0)
 
 
 @app.command()
@@ -308,7 +309,7 @@ def sharpness(
         spectrum = measure(getattr(module, name), point() if callable(point) else point, k=k, rtol=rtol)
     except Exception as problem:
         frames = traceback.extract_tb(problem.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == module.__file__]
+        lines = [frame.lineno for frame in frames if frame.filename == getattr(module, "__file__", None)]
         if lines:  # raised by the loss, not about it
             _refuse(
                 f"{module_name} raised {_told(problem)} at line {lines[-1]}; the loss must be a function of {params} "

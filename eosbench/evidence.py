@@ -66,8 +66,10 @@ class Evidence:
     def out_of_scope(self, reason: str) -> NoReturn:
         """End the case here, for want of a device or data: one sentence with the reason and the remedy.
 
-        A claim none of whose cases can run is `out of scope`, which is no drift.
+        A claim none of whose cases can run is `out of scope`, which is no drift. It comes before anything is compared.
         """
+        if any(record["kind"] != "requires" for record in self.records):
+            raise EvidenceError("out_of_scope() comes after a comparison, which it would hide; call it first")
         raise OutOfScope(reason)
 
     def requires(self, name: str, met: Any) -> None:

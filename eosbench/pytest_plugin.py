@@ -95,9 +95,10 @@ def evidence(request: pytest.FixtureRequest) -> "Evidence":
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
     """Decide the precision before a module that states claims is imported."""
     if catalogue.states_claims(module_path):
-        # Dense eigensolvers of several workers, each with a thread for every core, slow each other down tenfold. JAX
-        # calls SciPy's, which reads this when it is first imported.
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        if hasattr(parent.config, "workerinput"):
+            # Dense eigensolvers of several workers, each with a thread for every core, slow each other down tenfold.
+            # JAX calls SciPy's, which reads this when it is first imported.
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
         import jax
 

@@ -139,6 +139,14 @@ def test_fractions_are_read_by_their_exact_bounds():
         evidence.fraction("runs", 3, 2, at_least=0.5)
 
 
+def test_what_is_out_of_scope_hides_no_comparison():
+    e = new()
+    e.requires("a hypothesis", True)
+    e.at_most("x", 2.0, 1.0)
+    with pytest.raises(EvidenceError, match="comes after a comparison, which it would hide; call it first"):
+        e.out_of_scope("it needs a GPU; use one")
+
+
 def test_what_is_out_of_scope_ends_the_case_with_its_reason():
     assert new().scale == "small"
     with pytest.raises(OutOfScope, match="it needs a GPU; use one"):

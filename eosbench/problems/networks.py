@@ -139,6 +139,7 @@ def _convolved(convolution: eqx.nn.Conv2d, image: Float[Array, "channels side si
     """A 3 x 3 convolution of an image padded with zeros; on a CPU as a product of matrices.
 
     XLA's own convolutions take ten times as long on a CPU inside a compiled loop, such as that of `train`, as outside.
+    The patches take nine times the memory of the image.
     """
     if jax.default_backend() != "cpu":
         return convolution(image)
@@ -146,7 +147,7 @@ def _convolved(convolution: eqx.nn.Conv2d, image: Float[Array, "channels side si
     padded = jnp.pad(image.transpose(1, 2, 0), ((1, 1), (1, 1), (0, 0)))
     patches = jnp.concatenate([padded[i : i + side, j : j + side] for i in range(3) for j in range(3)], axis=-1)
     weight = convolution.weight.transpose(2, 3, 1, 0).reshape(9 * channels, -1)
-    assert convolution.bias is not None
+    assert convolution.bias is not None  # for the type checker: all of these have one
     return (patches @ weight).transpose(2, 0, 1) + convolution.bias
 
 

@@ -1,8 +1,8 @@
 """What asv measured, commit by commit, and where a count or an error got worse.
 
-Counts of Hessian-vector products and of traces are exact: one more than at the commit before is a regression, and so is
-an error that grew to more than twice what it was. Times and memory vary with the machine's load; they inform and are
-never held against a commit.
+Counts of Hessian-vector products and of traces are exact: one more than at the commit before is a regression. So is an
+error that grew to more than twice what it was, and a count or an error that is not measured any more. Times and memory
+vary with the machine's load; they inform and are never held against a commit.
 """
 
 import json
@@ -125,6 +125,15 @@ class Machine:
         ]
 
     @property
+    def missing(self) -> list[Series]:
+        """Counts and errors that the last commit no longer has, or failed to measure, and the one before had."""
+        if len(self.commits) < 2:
+            return []
+        before, last = (commit.hash for commit in self.commits[-2:])
+        gating = [series for series in self.series if series.kind in ("count", "error")]
+        return [series for series in gating if before in series.values and last not in series.values]
+
+    @property
     def latest(self) -> list[Regression]:
         """Those of the last commit alone."""
         return [regression for regression in self.regressions if regression.after == self.commits[-1]]
@@ -144,7 +153,7 @@ def read(directory: Path) -> list[Machine]:
     for file in sorted(directory.glob("*/*.json")):
         if file.name != "machine.json":
             saved = _json(file)
-            if not {"commit_hash", "date", "env_name", "results"} <= saved.keys():
+            if not {"commit_hash", "date", "env_name", "result_columns", "results"} <= saved.keys():
                 raise BenchmarksError(f"{file} is no result of asv; remove it, or measure again with `asv run`")
             found.setdefault((file.parent.name, saved["env_name"]), []).append(saved)
     if not found:
@@ -178,7 +187,7 @@ def _measurements(
     columns = result["result_columns"]
     for name, row in result["results"].items():
         entry = dict(zip(columns, row, strict=False))
-        if name not in benchmarks or entry.get("version") != benchmarks[name]["version"]:
+        if name not in benchmarks or entry.get("version") != benchmarks[name].get("version"):
             continue
         combinations = [", ".join(point) for point in product(*entry.get("params") or [])]
         for i, (parameters, value) in enumerate(zip(combinations, entry["result"] or [], strict=False)):

@@ -12,7 +12,7 @@ _POINTS = 1000  # of a panel
 _AXES = {
     "count": "number",
     "error": "relative error",
-    "time": "CPU time in ms",
+    "time": "time in ms",
     "memory": "peak memory in MB",
     "other": "value",
 }
@@ -21,11 +21,25 @@ _SCALED = {"time": 1e3, "memory": 1e-6}
 
 def headline(machines: list[Machine]) -> str:
     """One sentence about the last commit of every machine."""
-    latest = [regression for machine in machines for regression in machine.latest]
     last = " and ".join(sorted({machine.commits[-1].short for machine in machines}))
-    if latest:
-        return f"{plural(len(latest), 'regression')} at {last}"
+    found = complaints(machines)
+    if found:
+        return f"{plural(len(found), 'regression')} at {last}"
+    if all(len(machine.commits) == 1 for machine in machines):
+        return f"One commit was measured, {last}: there is nothing to compare it with"
     return f"No count and no error is worse at {last} than at the commit before"
+
+
+def complaints(machines: list[Machine]) -> list[str]:
+    """What is wrong with the last commit, a sentence each."""
+    return [
+        sentence
+        for machine in machines
+        for sentence in (
+            *(regression.sentence for regression in machine.latest),
+            *(f"{series.name}: no longer measured at {machine.commits[-1].short}" for series in machine.missing),
+        )
+    ]
 
 
 def shown(series: Series, measurement: Measurement | None) -> str:
@@ -45,34 +59,29 @@ def shown(series: Series, measurement: Measurement | None) -> str:
 
 def page(machines: list[Machine]) -> str:
     """The page, for the results of at least one machine."""
-    return (
-        templates()
-        .get_template("benchmarks.html.j2")
-        .render(
-            headline=headline(machines),
-            machines=machines,
-            panels={id(machine): _panels(machine) for machine in machines},
-            identity=id,
-            red={
-                (id(machine), regression.series.name, regression.after.hash)
-                for machine in machines
-                for regression in machine.regressions
-            },
-            shown=shown,
-            style=stylesheet(),
-        )
+    template = templates().get_template("benchmarks.html.j2")
+    return template.render(
+        headline=headline(machines),
+        complaints=complaints(machines),
+        sections=[(machine, _panels(f"machine-{i}", machine), _worse(machine)) for i, machine in enumerate(machines)],
+        shown=shown,
+        style=stylesheet(),
     )
 
 
-def _panels(machine: Machine) -> list[tuple[str, figures.Panel]]:
+def _worse(machine: Machine) -> set[tuple[str, str]]:
+    return {(regression.series.name, regression.after.hash) for regression in machine.regressions}
+
+
+def _panels(salt: str, machine: Machine) -> list[tuple[str, figures.Panel]]:
     by_benchmark: dict[str, list[Series]] = {}
     for series in machine.series:
         by_benchmark.setdefault(series.benchmark, []).append(series)
-    worse = {(regression.series.name, regression.after.hash) for regression in machine.regressions}
+    worse = _worse(machine)
     return [
         (benchmark, panel)
         for benchmark, group in by_benchmark.items()
-        for panel in figures.panels(f"{machine.name}-{benchmark}", [_case(machine, s, worse) for s in group], _POINTS)
+        for panel in figures.panels(f"{salt}-{benchmark}", [_case(machine, s, worse) for s in group], _POINTS)
     ]
 
 

@@ -352,8 +352,9 @@ class _Plain(ScalarFormatter):
     """Matplotlib's own, but for the power of ten beside the axis, which it writes as 1e6."""
 
     def get_offset(self) -> str:
-        mantissa, e, exponent = super().get_offset().replace("−", "-").partition("e")
-        return f"×{_power(10.0 ** int(exponent))}" if e and mantissa == "1" else mantissa + e + exponent
+        offset = super().get_offset().replace("−", "-")  # "1e-4", or "1e-9+1" of values that differ by little
+        power = re.fullmatch(r"1e([+-]?\d+)", offset)
+        return f"×{_power(10.0 ** int(power[1]))}" if power else offset
 
 
 def _power(value: float, position: int | None = None) -> str:

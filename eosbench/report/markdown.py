@@ -55,7 +55,8 @@ def constants(results: Results) -> str:
         "",
         "A constant is admissible in the interval of values with which no case would have failed. An exponent is the "
         "slope of a fit on logarithmic axes, with its standard error; that of a remainder in O(g) is the slope of "
-        "remainder over g, which is 0 where g is the true order and positive where the remainder is smaller.",
+        "remainder over g, which is 0 where g is the true order and positive where the remainder is smaller; down to "
+        "-0.1 is accepted.",
         "",
         "| claim | quantity | claimed | admissible or fitted | case |",
         "|---|---|---|---|---|",
@@ -83,15 +84,15 @@ def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
         (
             _code(claim.id),
             _text(record["name"]),
-            digits(record["predicted"], 6) if record["kind"] == "rate" else "≥ 0",
-            f"{digits(slope, 4)} ± {digits(record['detail']['standard error'], 2)}",
+            f"{digits(record['predicted'], 6)} ± {digits(record['tolerance'], 2)}" if rate else "0 or more",
+            f"{digits(record['measured'] if rate else record['detail']['slope'], 4)} "
+            f"± {digits(record['detail']['standard error'], 2)}",
             _text(case_name(case)),
         )
         for case in claim.of_role("case")
         if case["reading"] != "vacuous"
         for record in case["records"]
-        if record["kind"] in ("rate", "bounded_by")
-        for slope in [record["measured"] if record["kind"] == "rate" else record["detail"]["slope"]]
+        if (rate := record["kind"] == "rate") or record["kind"] == "bounded_by"
     ]
 
 

@@ -103,6 +103,18 @@ def test_a_gap_does_not_hide_a_regression(results):
     assert [regression.before.short for regression in machine.latest] == ["aaaaaaaa"]
 
 
+def test_what_is_no_longer_measured_is_no_pass(results):
+    results("a")
+    machines = read(results("b", hvps=(12, None)))
+    assert [series.parameters for series in machines[0].missing] == ["degenerate"]
+    assert "track_hvps(degenerate): no longer measured at bbbbbbbb" in page(machines)
+    assert headline(machines) == "1 regression at bbbbbbbb"
+
+
+def test_one_commit_has_nothing_to_be_compared_with(results):
+    assert headline(read(results("a"))) == "One commit was measured, aaaaaaaa: there is nothing to compare it with"
+
+
 def test_only_the_last_commit_counts_for_the_status(results):
     results("a")
     results("b", hvps=(20, 20))
@@ -132,6 +144,7 @@ def test_slips_are_told_in_one_sentence(tmp_path, results):
     (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text("{")
     with pytest.raises(BenchmarksError, match=r"bbbbbbbb-env\.json cannot be read; remove it"):
         read(tmp_path)
-    (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text("{}")
+    lacking = {"commit_hash": "b", "date": 1, "env_name": "e", "results": {}}
+    (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text(json.dumps(lacking))
     with pytest.raises(BenchmarksError, match="is no result of asv; remove it"):
         read(tmp_path)

@@ -105,6 +105,11 @@ def test_a_power_of_ten_beside_the_axis_is_written_as_one():
     assert ">×10⁷</text>" in panel.svg
 
 
+def test_values_that_differ_by_little_can_be_drawn():
+    (panel,) = draw(case(x=[1, 2, 3, 4], y=[1, 1 + 2e-9, 1 + 1e-9, 1 + 3e-9]))
+    assert "1e-9+1" in panel.svg
+
+
 def test_a_curve_that_every_case_recorded_is_drawn_once_and_belongs_to_none():
     (panel,) = draw(
         case(), case("n=2", y=[1.0] * 20),
