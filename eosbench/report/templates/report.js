@@ -43,6 +43,9 @@
   // Links within an image would be lost to a screen reader, which has the list; a mouse may click the boxes.
   for (const box of document.querySelectorAll("[data-to]"))
     box.addEventListener("click", () => { location.hash = box.dataset.to; });
+  // A formula that is wider than the window scrolls in its box, also by keyboard.
+  for (const box of document.querySelectorAll("blockquote"))
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   addEventListener("keydown", event => {
     if (event.key === "/" && !/^(input|select|textarea)$/i.test(event.target.tagName)) {
       event.preventDefault();
