@@ -76,7 +76,7 @@ class Trajectory(NamedTuple):
 
     @property
     def crossing(self) -> int:
-        """The first step at which the sharpness is certainly above 2/eta; the number of steps if it never is."""
+        """The first measurement in which the sharpness is certainly above 2/eta; their number if there is none."""
         above = self.sharpness - self.error >= 1
         return int(np.argmax(above)) if above.any() else len(above)
 
@@ -407,18 +407,18 @@ def test_figure_1(evidence, threshold, steps=400, every=2, images=5000, width=20
         threshold = critical(objective, start, threshold, usual=4.6)
     probes = {"sharpness": Sharpness(every=every), "accuracy": Partial(accuracy, objective)}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), steps, probes)
-    loss, sharpness, error, _, products = recorded(run, threshold)
-    evidence.spent(products)
+    track = recorded(run, threshold)
+    loss, sharpness, error = track.loss, track.sharpness, track.error
+    evidence.spent(track.products)
     at = np.arange(0, steps, every)
     fitted = np.asarray(run.probes["accuracy"]) > 0.99
     end = int(np.argmax(fitted)) if fitted.any() else steps
-    above = sharpness - error >= 1
-    crossing = int(at[np.argmax(above)]) if above.any() else steps
+    crossing = every * track.crossing
     evidence.requires("the sharpness starts below 0.85 of 2/eta", sharpness[0] <= 0.85)
     evidence.at_most("step of the crossing, against that of 99 % accuracy and 25 more", crossing, end + 25)
     evidence.at_most("step at which the accuracy exceeds 99 %", end, steps - 1)
     evidence.at_least(
-        "sharpness at the crossing over that at the start", sharpness[crossing // every - 1] / sharpness[0], 1.1
+        "sharpness at the crossing over that at the start", sharpness[track.crossing - 1] / sharpness[0], 1.1
     )
     settled = at >= min(crossing + SETTLED, steps - 10 * every)
     mean, doubt = np.mean(sharpness[settled]), np.mean(error[settled])

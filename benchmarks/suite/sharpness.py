@@ -1,10 +1,9 @@
 """What sharpness costs, over versions.
 
 Counts are exact and gate (`eosbench bench`): products and traces at a fixed accuracy, with the true relative error
-beside them, since fewer products with a larger error are no gain. Times are CPU seconds of a warm call, of the
-first call seconds by the clock, and only inform.
-JAX is imported where it is needed: asv reads this file on commits and machines that may lack it, and a benchmark whose
-names a commit does not have is skipped there.
+beside them, since fewer products with a larger error are no gain. Times are CPU seconds of a warm call, of the first
+call seconds by the clock, and only inform. JAX is imported where it is needed: asv reads this file on commits and
+machines that may lack it, and a benchmark whose names a commit does not have is skipped there.
 """
 
 import functools
@@ -51,17 +50,22 @@ def api():
     return Sharpness, sharpness, train
 
 
-class Cold:
-    """A cold solve to 1e-3 from a random start: spectrum, precision and size of a quadratic."""
+class Warm:
+    """How asv takes times here: of warm calls, in CPU seconds."""
 
-    params = ("separated float32 4096", "degenerate float64 4096", "separated float32 262144")
-    param_names = ("problem",)
-    timeout = 120
     number = 1
     repeat = (3, 10, 5.0)
     rounds = 1
     warmup_time = 0.0
     timer = time.process_time
+
+
+class Cold(Warm):
+    """A cold solve to 1e-3 from a random start: spectrum, precision and size of a quadratic."""
+
+    params = ("separated float32 4096", "degenerate float64 4096", "separated float32 262144")
+    param_names = ("problem",)
+    timeout = 120
 
     def setup(self, name):
         _, sharpness, _ = api()
@@ -82,15 +86,11 @@ class Cold:
         self.solve().values.block_until_ready()
 
 
-class Tracked:
+class Tracked(Warm):
     """Training of a network with its sharpness at every step, to 1e-3, through the crossing of 2/eta."""
 
     timeout = 300
-    number = 1
     repeat = (3, 5, 10.0)
-    rounds = 1
-    warmup_time = 0.0
-    timer = time.process_time
 
     def setup(self):
         self.Sharpness, self.sharpness, self.train = api()
@@ -172,15 +172,11 @@ def calls():
     return {name: lambda function=function: function(x).block_until_ready() for name, function in compiled.items()}
 
 
-class Product:
+class Product(Warm):
     """One Hessian-vector product of the tanh network, and what is built on it."""
 
     timeout = 120
     number = 20
-    repeat = (3, 10, 5.0)
-    rounds = 1
-    warmup_time = 0.0
-    timer = time.process_time
 
     def setup(self):
         self.calls = calls()

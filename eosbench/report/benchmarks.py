@@ -56,13 +56,11 @@ class Series:
     Attributes:
         benchmark: its name in asv.
         parameters: their values, "" if it has none.
-        unit: of the values, in asv's words.
         values: by hash; a commit at which it failed or did not exist is left out.
     """
 
     benchmark: str
     parameters: str
-    unit: str
     values: dict[str, Measurement]
 
     @property
@@ -174,8 +172,7 @@ def _machine(
         for key, measurement in _measurements(result, benchmarks):
             values.setdefault(key, {})[result["commit_hash"]] = measurement
     series = tuple(
-        Series(benchmark, parameters, benchmarks[benchmark].get("unit", ""), by_commit)
-        for (benchmark, parameters), by_commit in sorted(values.items())
+        Series(benchmark, parameters, by_commit) for (benchmark, parameters), by_commit in sorted(values.items())
     )
     return Machine(name, environment, facts, commits, series)
 
