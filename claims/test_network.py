@@ -32,6 +32,7 @@ class Observation(NamedTuple):
 
     values: np.ndarray  # shape (steps, EIGENVALUES)
     known: np.ndarray  # whether these converged: if not, their vectors mean nothing
+    products: np.ndarray  # Hessian-vector products that they took
     components: np.ndarray  # cosines of the gradient and their eigenvectors, the same shape
     turning: np.ndarray  # cos of the gradient and the next one
     condition: np.ndarray  # 3 f'''² - f'' f'''' along the top eigenvector, over f''², at the minimum on that line
@@ -40,12 +41,12 @@ class Observation(NamedTuple):
     @property
     def oscillates(self):
         """Where the sharpness is within 3 % of 2/eta and the gradient turns round."""
-        return (np.abs(self.values[:, 0] - 1) < 0.03) & (self.turning < -0.95) & (self.known > 0)
+        return (np.abs(self.values[:, 0] - 1) < 0.03) & (self.turning < -0.95) & self.known
 
     @property
     def lost(self):
         """How many of the observed steps have no spectrum."""
-        return int(np.sum(self.known == 0))
+        return int(np.sum(~self.known))
 
 
 def problem(task, seed):
@@ -96,9 +97,9 @@ def observe(task, eta, seed):
         params = advance(loss, params, jnp.asarray(eta), jnp.asarray(EVERY))
         spectrum = eosbench.sharpness(loss, params, k=EIGENVALUES, rtol=1e-3, max_hvps=500, throw=False)
         direction = random.standard_normal(spectrum.vectors.shape[1])
-        top = spectrum.values * eta / 2
-        seen.append((top, spectrum.converged, *along(loss, params, spectrum.vectors, direction, jnp.asarray(eta))))
-    return Observation(*(np.array(column, float) for column in zip(*seen, strict=True)))
+        top = spectrum.values * eta / 2, bool(spectrum.converged), spectrum.hvps
+        seen.append((*top, *along(loss, params, spectrum.vectors, direction, jnp.asarray(eta))))
+    return Observation(*map(np.array, zip(*seen, strict=True)))
 
 
 aligns = Claim(
@@ -120,6 +121,7 @@ aligns = Claim(
 def test_the_gradient_lies_in_the_span_of_the_eigenvectors_at_the_edge(evidence, setting, replicate, most=EIGENVALUES):
     task, eta = setting
     seen = observe(task, eta, evidence.seed(replicate))
+    evidence.spent(seen.products)
     oscillates = seen.oscillates
     evidence.requires("at some steps the sharpness is within 3 % of 2/eta and the gradient turns", oscillates.any())
     counted = oscillates if oscillates.any() else slice(None)
@@ -167,11 +169,11 @@ def test_the_condition_along_the_top_eigenvector(evidence, setting, replicate, d
     evidence.requires("along v_1", direction == "top")
     if eta > 0.02:
         evidence.requires("at some steps the sharpness is within 3 % of 2/eta", seen.oscillates.any())
-    measured = (seen.condition if direction == "top" else seen.elsewhere)[seen.known > 0]
+    measured = (seen.condition if direction == "top" else seen.elsewhere)[seen.known]
     evidence.at_least("(3 f'''² - f'' f'''')/f''²", measured, 1e-6)
     evidence.at_most("observed steps without a spectrum", seen.lost, 1)
     axes = ("sharpness in units of 2/η", "(3 f'''² - f'' f'''')/f''²")
-    evidence.series(f"{task}, η = {eta:g}", seen.values[seen.known > 0, 0], measured, axes=axes, style="points")
+    evidence.series(f"{task}, η = {eta:g}", seen.values[seen.known, 0], measured, axes=axes, style="points")
 
 
 @condition.counterexample(eta=0.6, runs=8)
