@@ -44,8 +44,10 @@ ngd = Claim(
     source=Source(slides, "Results for Normalized GD (2), (3), Theorem 4.4 (1)"),
     printed=(
         r"Limiting Flow: $X(\tau) = \Phi(x_{init}) - \frac{1}{4} \int_0^\tau P_{X(s),\Gamma}^\perp \nabla \log "
-        r"\lambda_1(X(s)) ds$. For any constant time $T_2 > 0$ till which it exists, "
-        r"$\|\Phi(x_{\lfloor T_2/\eta^2 \rfloor}) - X(T_2)\| = O(\eta)$."
+        r"\lambda_1(X(s)) ds$. For any constant time $T_2 > 0$ till which the solution of the limiting flow exists, "
+        r"for sufficiently small $\eta > 0$, with probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of "
+        r"perturbed Normalized GD satisfy $\|\Phi(x_{\lfloor T_2/\eta^2 \rfloor}) - X(T_2)\| = O(\eta)$. "
+        r"[Here rounding is the perturbation; what noise is needed for, see limiting-flow/perturbation.]"
     ),
     expected="holds",
     uses=("phase-one/ngd-reaches-manifold",),
@@ -54,7 +56,11 @@ ngd = Claim(
 sqrt = Claim(
     "limiting-flow/sqrt",
     source=Source(slides, "Results for GD on √L, Phase II"),
-    printed="Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow.",
+    printed=(
+        r"[GD on $\sqrt{L}$:] Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow. "
+        r"[The flow is not printed; derived as that of Normalized GD, it is "
+        r"$X' = -\frac{1}{8} P_{X,\Gamma}^\perp \nabla \lambda_1(X)$.]"
+    ),
     expected="holds",
     uses=("phase-one/sqrt-monotone",),
 )
@@ -71,8 +77,9 @@ mean_angle = Claim(
     "limiting-flow/mean-angle",
     source=Source(slides, "Results for Normalized GD (3), Theorem 4.4 (2)"),
     printed=(
+        r"With probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of perturbed Normalized GD satisfy "
         r"$\frac{1}{\lfloor T_2/\eta^2 \rfloor} \sum_{t=0}^{\lfloor T_2/\eta^2 \rfloor} \theta_t \leq O(\eta)$ "
-        "(alignment in average)."
+        r"(alignment in average). [Here rounding is the perturbation.]"
     ),
     expected="holds",
 )
@@ -229,12 +236,15 @@ def test_the_limit_of_the_iterate_follows_the_flow_of_the_root(
     controls={"Phase I": dict(skip=0.0, order=1), "plain gradient descent": dict(step=gd_step)},
 )
 def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, step, etas, skip=1.0, order=2):
-    falls = []
+    falls, shares = [], []
     for eta in etas:
         x = iterate(step(loss, eta), start(loss), skip * PHASE_I[loss] / eta)
         y = iterate(step(loss, eta), x, PHASE_II / eta**order)
-        falls.append(float(top_eigenvalue(loss, x) - top_eigenvalue(loss, y)) / (PHASE_II / eta**order))
-    evidence.at_least("fall of λ_1 per step", falls, 0)
+        before, after = (float(top_eigenvalue(loss, point)) for point in (x, y))
+        falls.append((before - after) / (PHASE_II / eta**order))
+        shares.append(1 - after / before)
+    # Any change over 1/eta² steps has the exponent 2: it must be a fall, and one that does not vanish with eta.
+    evidence.at_least("fall of λ_1 over 1/eta² steps, of its value", shares, 0.1)
     evidence.rate("fall of λ_1 per step", etas, np.abs(falls), exponent=2, tolerance=0.05)
     axes = ("eta", "fall of λ_1 per step")
     evidence.series("measured", etas, falls, axes=axes, style="points", scale="loglog")
@@ -274,14 +284,14 @@ def mean_of_angle(loss, step, x, eta, exponent):
 )
 def test_the_angle_is_small_on_average(evidence, loss, etas, step=ngd_step, exponent=1.0):
     means = [float(mean_of_angle(loss, step, ANGLE_STARTS[loss], eta, exponent)) for eta in etas]
-    evidence.at_most("mean angle / eta", np.array(means) / etas, 1.0)
+    evidence.at_most("mean angle / eta", np.array(means) / etas, 0.1)
     axes = ("eta", "mean angle")
     evidence.series("measured", etas, means, axes=axes, style="points", scale="loglog")
     evidence.series("eta", etas, etas, axes=axes, style="reference", scale="loglog")
 
 
 UNLUCKY = np.array([1.0, 1.2, 0.0, 0.6])  # z_1 = 0: no component along v_1, ever
-NOISE = 1e-12  # eta^100 is zero in floating point
+NOISE = 1e-12  # eta^100, 1e-170 at most here, is lost when it is added to a coordinate of order one
 KICKS, T_2 = 15, 1.5  # how often, and the length of Phase II; 0.1/eta² steps are whole
 
 

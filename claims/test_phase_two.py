@@ -26,10 +26,11 @@ slides = Document(
 
 loss_sqrt = Claim(
     "phase-two/loss-sqrt",
-    source=Source(slides, "Results for GD on √L, Theorem 4.8 (2)"),
+    source=Source(slides, "Results for GD on √L, Theorem 4.8 (2); as in the talk, Phase 2, item 1"),
     printed=(
         r"Running GD on $\sqrt{L}$, we eventually have "
-        r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \lambda_1(\nabla^2 L(x_t)) + \mathcal{O}(\eta \theta_t)$."
+        r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \lambda_1(\nabla^2 L(x_t)) + \mathcal{O}(\eta \theta_t)$. "
+        r"[The talk has $\mathcal{O}(\eta^2)$ in place of $\mathcal{O}(\eta \theta_t)$.]"
     ),
     corrected=(
         r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \frac{1}{2} \eta \lambda_1(\nabla^2 L(x_t)) "
@@ -113,10 +114,12 @@ STARTS = {
 
 @eqx.filter_jit
 def pairs(loss, step, x, exponent):
-    """Of each iterate x: √L there plus √L one step later, the sharpness, and the angle to the top eigenvector."""
+    """Of each iterate x: √L there plus √L one step later, λ_1, ‖∇λ_1‖, and the angle to the top eigenvector."""
 
     def pair(x):
-        return jnp.sqrt(loss(x)) + jnp.sqrt(loss(step(x))), top_eigenvalue(loss, x), angle_to_top(loss, x, exponent)
+        sharpness, slope = jax.value_and_grad(lambda x: top_eigenvalue(loss, x))(x)
+        roots = jnp.sqrt(loss(x)) + jnp.sqrt(loss(step(x)))
+        return roots, sharpness, jnp.linalg.norm(slope), angle_to_top(loss, x, exponent)
 
     return jax.vmap(pair)(x)
 
@@ -132,13 +135,13 @@ def samples(loss, step, eta):
 
 
 def phase_two(loss, step, eta, exponent):
-    """`pairs` of the `samples`: three arrays of shape (starts * samples,)."""
+    """`pairs` of the `samples`: four arrays of shape (starts * samples,)."""
     return map(np.asarray, pairs(loss, step, samples(loss, step, eta), exponent))
 
 
 @eqx.filter_jit
 def stableness_of_pairs(loss, step, x, eta, normalized=True):
-    """S_L at each iterate and one step later, and the angle to the top eigenvector.
+    """S_L at each iterate and one step later, the angle to the top eigenvector, and ‖∇λ_1‖/λ_1.
 
     The learning rate is eta, or eta/‖∇L(x)‖ if normalized.
     """
@@ -147,7 +150,11 @@ def stableness_of_pairs(loss, step, x, eta, normalized=True):
         size = eta / jnp.linalg.norm(jax.grad(loss)(x)) if normalized else eta
         return stableness(loss, x, size, points=17, zooms=0)
 
-    return jax.vmap(lambda x: (effective(x), effective(step(x)), angle_to_top(loss, x, 1.0)))(x)
+    def pair(x):
+        slope = jax.grad(lambda x: jnp.log(top_eigenvalue(loss, x)))(x)
+        return effective(x), effective(step(x)), angle_to_top(loss, x, 1.0), jnp.linalg.norm(slope)
+
+    return jax.vmap(pair)(x)
 
 
 def curved_root(x):
@@ -171,6 +178,17 @@ def stableness_of_root(loss, x, eta, exponent):
     return jax.vmap(lambda x: (stableness(ROOTS[loss], x, eta), angle_to_top(loss, x, exponent)))(x)
 
 
+@eqx.filter_jit
+def stableness_of_equivalent(loss, x, eta):
+    """S_L(x, η_t) at the learning rate with which GD on L takes the same step, and the angle."""
+    return jax.vmap(
+        lambda x: (
+            stableness(loss, x, eta / (2 * jnp.sqrt(loss(x))), points=17, zooms=0),
+            angle_to_top(loss, x, 0.5),
+        )
+    )(x)
+
+
 @loss_sqrt.check(
     loss=[curved_valley, valley, skewed_valley, rippled_trough],
     etas=(0.005, 0.0035, 0.0025, 0.00177, 0.00125),
@@ -180,35 +198,62 @@ def stableness_of_root(loss, x, eta, exponent):
     },
 )
 def test_consecutive_roots_add_up_to_half_eta_lambda(evidence, loss, etas, half=1 / 2, method=sqrt_gd_step):
+    """O(η(θ + η)) is taken with the constants that the units ask for: λ_1 with θ, √λ_1 ‖∇λ_1‖ with η.
+
+    The largest of many iterates is a rare one, so no slope is fitted to it: the bound holds at each step size.
+    """
     factors, remainders = [], []
     for eta in etas:
-        roots, sharpness, angle = phase_two(loss, method(loss, eta), eta, exponent=0.5)
+        roots, sharpness, slope, angle = phase_two(loss, method(loss, eta), eta, exponent=0.5)
         factors.append(np.median(roots / (eta * sharpness)))
-        remainders.append(np.max(np.abs(roots - half * eta * sharpness) / (angle + eta)))
+        size = eta * (sharpness * angle + np.sqrt(sharpness) * slope * eta)
+        remainders.append(np.max(np.abs(roots - half * eta * sharpness) / size))
     evidence.constant("1/2 in 1/2 eta λ_1", half, factors, 0.005)
-    evidence.bounded_by("remainder / (θ + eta)", remainders, etas, constant=20)
+    evidence.at_most("remainder / (eta (λ_1 θ + √λ_1 ‖∇λ_1‖ eta))", remainders, 1)
 
     time, axes = np.linspace(0, PHASE_II, SAMPLES + 1), ("time eta² t", "(√L(x_t) + √L(x_t+1)) / eta")
     first = slice(SAMPLES + 1)
     evidence.series(f"GD on √L, eta = {eta:g}", time, roots[first] / eta, axes=axes, style="points")
     evidence.series("λ_1 / 2", time, half * sharpness[first], axes=axes)
     evidence.series("λ_1, as printed", time, sharpness[first], axes=axes, style="reference")
-    axes = ("eta", "remainder / (eta (θ + eta))")
-    evidence.series("largest", etas, np.array(remainders) / etas, axes=axes, style="points", scale="semilogx")
+    axes = ("eta", "remainder / (eta (λ_1 θ + √λ_1 ‖∇λ_1‖ eta))")
+    evidence.series("largest", etas, remainders, axes=axes, style="points", scale="semilogx")
 
 
 @loss_sqrt.counterexample(loss=curved_valley, eta=0.0025)
 def test_the_printed_constant(evidence, loss, eta):
-    roots, sharpness, _ = phase_two(loss, sqrt_gd_step(loss, eta), eta, exponent=0.5)
+    roots, sharpness, *_ = phase_two(loss, sqrt_gd_step(loss, eta), eta, exponent=0.5)
     evidence.constant("1 in eta λ_1, as printed", 1.0, np.median(roots / (eta * sharpness)), 0.005)
 
 
 @loss_sqrt.counterexample(loss=skewed_valley, eta=0.0025)
 def test_the_printed_remainder(evidence, loss, eta):
     """With one direction across Γ, θ is zero; its third derivative leaves a remainder of order eta² all the same."""
-    roots, sharpness, angle = phase_two(loss, sqrt_gd_step(loss, eta), eta, exponent=0.5)
+    roots, sharpness, _, angle = phase_two(loss, sqrt_gd_step(loss, eta), eta, exponent=0.5)
     remainder = np.abs(roots - eta * sharpness / 2)  # already with the right constant
-    evidence.at_most("remainder against 20 eta θ", remainder, 20 * eta * angle)
+    evidence.at_most("remainder against 20 eta λ_1 θ", remainder, 20 * eta * sharpness * angle)
+
+
+@eqx.filter_jit
+def largest_remainder(loss, eta, x):
+    """The largest |√L + √L' - ½ eta λ_1| over every step of Phase II from x."""
+    step = sqrt_gd_step(loss, eta)
+
+    def larger(_, carry):
+        x, most = carry
+        after = step(x)
+        remainder = jnp.abs(jnp.sqrt(loss(x)) + jnp.sqrt(loss(after)) - eta * top_eigenvalue(loss, x) / 2)
+        return after, jnp.maximum(most, remainder)
+
+    settled = iterate(step, x, jnp.asarray(PHASE_I / eta, int))
+    return jax.lax.fori_loop(0, jnp.asarray(PHASE_II / eta**2, int), larger, (settled, jnp.zeros(())))[1]
+
+
+@loss_sqrt.counterexample(loss=curved_valley, etas=(0.02, 0.01, 0.005, 0.0025))
+def test_the_remainder_printed_in_the_talk(evidence, loss, etas):
+    """θ is large now and then, at any eta, and the remainder then of order eta θ. Already with the right constant."""
+    largest = [float(largest_remainder(loss, jnp.asarray(eta), jnp.asarray(STARTS[loss][1]))) for eta in etas]
+    evidence.bounded_by("largest remainder in O(eta²)", largest, np.square(etas), constant=100)
 
 
 @loss_ngd.check(
@@ -220,13 +265,15 @@ def test_the_printed_remainder(evidence, loss, eta):
     },
 )
 def test_consecutive_roots_of_normalized_gd(evidence, loss, etas, factor=0.5**0.5, method=ngd_step):
+    """O(η(θ + η)) is taken with the constants that the units ask for: √λ_1 with θ, ‖∇λ_1‖/√λ_1 with η."""
     factors, remainders = [], []
     for eta in etas:
-        roots, sharpness, angle = phase_two(loss, method(loss, eta), eta, exponent=1.0)
+        roots, sharpness, slope, angle = phase_two(loss, method(loss, eta), eta, exponent=1.0)
         factors.append(np.median(roots / (eta * np.sqrt(sharpness))))
-        remainders.append(np.max(np.abs(roots - factor * eta * np.sqrt(sharpness)) / (angle + eta)))
+        size = eta * (np.sqrt(sharpness) * angle + slope / np.sqrt(sharpness) * eta)
+        remainders.append(np.max(np.abs(roots - factor * eta * np.sqrt(sharpness)) / size))
     evidence.constant("1/√2 in eta √(λ_1/2)", factor, factors, 0.005)
-    evidence.bounded_by("remainder / (θ + eta)", remainders, etas, constant=5)
+    evidence.at_most("remainder / (eta (√λ_1 θ + ‖∇λ_1‖/√λ_1 eta))", remainders, 1)
 
     time, axes = np.linspace(0, PHASE_II, SAMPLES + 1), ("time eta² t", "(√L(x_t) + √L(x_t+1)) / eta")
     first = slice(SAMPLES + 1)
@@ -236,9 +283,9 @@ def test_consecutive_roots_of_normalized_gd(evidence, loss, etas, factor=0.5**0.
 
 @loss_ngd.counterexample(loss=skewed_valley, eta=0.0025)
 def test_the_printed_remainder_of_normalized_gd(evidence, loss, eta):
-    roots, sharpness, angle = phase_two(loss, ngd_step(loss, eta), eta, exponent=1.0)
+    roots, sharpness, _, angle = phase_two(loss, ngd_step(loss, eta), eta, exponent=1.0)
     remainder = np.abs(roots - eta * np.sqrt(sharpness / 2))
-    evidence.at_most("remainder against 20 eta θ", remainder, 20 * eta * angle)
+    evidence.at_most("remainder against 20 eta √λ_1 θ", remainder, 20 * eta * np.sqrt(sharpness) * angle)
 
 
 @stableness_ngd.check(
@@ -252,14 +299,14 @@ def test_the_inverses_of_consecutive_stableness_add_up_to_one(evidence, loss, et
     sums, remainders, largest = [], [], []
     for eta in etas:
         step = method(loss, eta)
-        now, later, angle = map(
+        now, later, angle, slope = map(
             np.asarray, stableness_of_pairs(loss, step, samples(loss, step, eta)[::9], jnp.asarray(eta))
         )
         sums.append(np.median(1 / now + 1 / later))
-        remainders.append(np.max(np.abs(1 / now + 1 / later - 1) / (angle + eta)) * eta)
+        remainders.append(np.max(np.abs(1 / now + 1 / later - 1) / (angle + slope * eta)))
         largest.append(np.min(np.maximum(now, later)))
-    evidence.constant("1 = 1/S + 1/S'", 1.0, sums[-3:], 0.005)
-    evidence.bounded_by("eta remainder / (θ + eta)", remainders, etas, constant=5)
+    evidence.constant("1 = 1/S + 1/S'", 1.0, sums, 0.005)
+    evidence.at_most("remainder / (θ + ‖∇log λ_1‖ eta)", remainders, 1)
     evidence.at_least("the larger of S and S'", largest, 2 - 3 * np.array(etas))
 
     time, axes = np.linspace(0, PHASE_II, SAMPLES // 9 + 1), ("time eta² t", "stableness")
@@ -295,13 +342,16 @@ def test_of_two_consecutive_steps_one_is_not_stable(evidence, loss, etas, method
     for eta in etas:
         step = method(loss, eta)
         x = samples(loss, step, eta)[::9]
-        now, later, _ = stableness_of_pairs(loss, step, x, jnp.asarray(eta), normalized=method is ngd_step)
+        now, later, *_ = stableness_of_pairs(loss, step, x, jnp.asarray(eta), normalized=method is ngd_step)
         evidence.at_least(f"the larger of S and S', eta = {eta:g}", np.maximum(now, later), 2 - 3 * eta)
 
 
 @unstable.counterexample(curvature=3.0, eta=0.01)
 def test_both_steps_of_an_orbit_of_two_points_are_at_the_threshold(evidence, curvature, eta):
-    """On ½ λ x² the step of length eta from eta/2 leads to -eta/2 and back: S = S' = 2, and 2 is not more than 2."""
+    """On ½ λ x² the step of length eta from eta/2 leads to -eta/2 and back: S = S' = 2, and 2 is not more than 2.
+
+    No other start on the line comes there.
+    """
     x = np.array([eta / 2, -eta / 2])
     size = eta / np.abs(curvature * x)
     evidence.requires("the two points are an orbit", np.allclose(x - size * curvature * x, x[::-1]))
@@ -327,7 +377,7 @@ def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss
 
 @stableness_sqrt.counterexample(loss=curved_valley, eta=0.0025)
 def test_the_printed_order_with_the_angle_alone(evidence, loss, eta):
-    """θ gets as small as rounding lets it, and S does not get as large."""
+    """S_L stays near 2 while θ gets small: GD on √L is GD on L with η_t = η/(2√L)."""
     x = samples(loss, sqrt_gd_step(loss, eta), eta)[::27]
-    s, angle = map(np.asarray, stableness_of_root(loss, x, jnp.asarray(eta), 0.5))
-    evidence.at_least("S θ", s * angle, 0.1)
+    s, angle = map(np.asarray, stableness_of_equivalent(loss, x, jnp.asarray(eta)))
+    evidence.at_least("S_L(x_t, η_t) θ", s * angle, 0.1)

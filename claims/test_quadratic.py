@@ -100,6 +100,7 @@ def paths(evidence, spectrum, top=1.0, steps=4000):
 def test_iterates_alternate_between_two_multiples_of_v1(evidence, ratio, top=1.0):
     spectrum = np.array([1.0, ratio, 0.8 * ratio, 0.5 * ratio])
     x = paths(evidence, spectrum, top)
+    evidence.requires("λ_1 > λ_2", ratio < 1)
     evidence.requires("<v_1, x_t> != 0 for all t", np.all(x[:, :, 0] != 0))
     even, odd, again = x[:, -3], x[:, -2], x[:, -1]
     evidence.at_most(
@@ -108,9 +109,8 @@ def test_iterates_alternate_between_two_multiples_of_v1(evidence, ratio, top=1.0
     evidence.at_most("distance of x_t+2 from x_t", np.linalg.norm(again - even, axis=1), 1e-9)
     evidence.close("|<v_1, x_2t>| + |<v_1, x_2t+1>|", np.abs(even[:, 0]) + np.abs(odd[:, 0]), spectrum[0], 1e-10)
     evidence.at_most("<v_1, x_2t> <v_1, x_2t+1>", even[:, 0] * odd[:, 0], 0)
-    # Sharper than C in (0, 1): where C(1-C) is smaller, the two-step rate below would be under -1.
-    C, r = np.abs(even[:, 0]) / spectrum[0], spectrum[1:] / spectrum[0]
-    evidence.at_least("C(1-C)", C * (1 - C), (r * (1 - r)).max() / 2)
+    C = np.abs(even[:, 0]) / spectrum[0]
+    evidence.at_least("distance of C from 0 and 1", np.minimum(C, 1 - C), 0)
 
     first = x[0, :200]
     sine = np.linalg.norm(first[:, 1:], axis=1) / np.linalg.norm(first, axis=1)
@@ -120,12 +120,16 @@ def test_iterates_alternate_between_two_multiples_of_v1(evidence, ratio, top=1.0
 
 @aligns.check(ratio=[0.1, 0.3, 0.5, 0.7, 0.9], controls={"the rate of another eigenvalue": dict(assumed=0.2)})
 def test_the_two_step_rate_of_alignment(evidence, ratio, assumed=None):
-    """The rate is not printed; it follows from linearizing two steps about the limit."""
+    """The rate is not printed; it follows from linearizing two steps about the limit.
+
+    A limit with C(1-C) below r(1-r)/2 would have a rate below -1, and repel.
+    """
     x = paths(evidence, np.array([1.0, ratio]))
     starts, late = np.arange(len(x)), x.shape[1] - 1 - np.argmax(np.abs(x[:, ::-1, 1]) > 1e-7, axis=1)
     evidence.requires("alignment is complete before the end", late.max() + 2 < x.shape[1])
     here, there, again = (x[starts, late + k] for k in range(3))
     C = np.abs(here[:, 0]) / (np.abs(here[:, 0]) + np.abs(there[:, 0]))
+    evidence.at_least("C(1-C)", C * (1 - C), ratio * (1 - ratio) / 2)
     predicted_loss = 1 - np.asarray(alignment_rate(assumed or ratio, C))
     evidence.constant("1 in r(1-r)/(C(1-C))", 1.0, (1 - again[:, 1] / here[:, 1]) / predicted_loss, 1e-3)
 
