@@ -1,30 +1,42 @@
 """Claims read from the syntax tree of claim files, without importing them and hence without JAX."""
 
 import ast
+import os
 from collections.abc import Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from eosbench.claim import Claim, ClaimError, Document, Source
 
 _PATTERNS = ("test_*.py", "*_test.py")
+_NOT_ENTERED = (".*", "*.egg", "_darcs", "build", "CVS", "dist", "node_modules", "venv", "{arch}")  # as in pytest
 _CONSTRUCTORS = {"Claim": Claim, "Document": Document, "Source": Source}
 
 
 def claim_files(paths: Iterable[Path]) -> list[Path]:
     """The files among the paths, or below those that are directories, that state claims."""
-    found = {file for path in paths for file in _python_files(path) if states_claims(file)}
-    return sorted(found)
+    return [file for file in _python_files(paths) if states_claims(file)]
+
+
+def unreadable(paths: Iterable[Path]) -> list[str]:
+    """A sentence for each of these files of which cannot be known whether it states claims."""
+    found = []
+    for file in _python_files(paths):
+        try:
+            _tree(file)
+        except SyntaxError as problem:
+            found.append(f"{file}, line {problem.lineno}, cannot be parsed: {problem.msg}")
+        except OSError as problem:
+            found.append(f"{file} cannot be read: {problem.strerror}")
+    return found
 
 
 def states_claims(file: Path) -> bool:
-    """Whether a Python file constructs a `Claim` of eosbench at module level."""
-    text = file.read_bytes()
-    if b"eosbench" not in text or b"Claim" not in text:
-        return False
+    """Whether a Python file assigns a `Claim` of eosbench to a variable at module level."""
     try:
-        return any(_constructor(call) == "Claim" for _, call in _assigned_calls(ast.parse(text)))
-    except SyntaxError:
+        return any(_constructor(call) == "Claim" for _, call in _assigned_calls(_tree(file)))
+    except (OSError, SyntaxError):
         return False  # pytest reports it, with the line
 
 
@@ -36,7 +48,7 @@ def read_claims(file: Path) -> list[Claim]:
     """
     names: dict[str, Any] = {}
     try:
-        for target, call in _assigned_calls(ast.parse(file.read_bytes())):
+        for target, call in _assigned_calls(_tree(file)):
             if _constructor(call) in _CONSTRUCTORS:
                 names[target] = _evaluate(call, names)
     except (ClaimError, SyntaxError) as problem:
@@ -44,18 +56,38 @@ def read_claims(file: Path) -> list[Claim]:
     return [value for value in names.values() if isinstance(value, Claim)]
 
 
-def _python_files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        for pattern in _PATTERNS:
-            yield from path.rglob(pattern)
-    elif path.suffix == ".py" and path.is_file():
+def _python_files(paths: Iterable[Path]) -> list[Path]:
+    return sorted({file for path in paths for file in _below(path)})
+
+
+def _below(path: Path) -> Iterator[Path]:
+    if path.suffix == ".py" and path.is_file():
         yield path
+    for folder, folders, names in os.walk(path):
+        folders[:] = [name for name in folders if not _left_out(Path(folder, name))]
+        yield from (Path(folder, name) for name in names if any(fnmatch(name, pattern) for pattern in _PATTERNS))
+
+
+def _left_out(folder: Path) -> bool:
+    return (folder / "pyvenv.cfg").exists() or any(fnmatch(folder.name, pattern) for pattern in _NOT_ENTERED)
+
+
+def _tree(file: Path) -> ast.Module:
+    """The syntax tree, empty of a file without claims; what it imports from here under another name has its own."""
+    text = file.read_bytes()
+    tree = ast.parse(text if b"eosbench" in text and b"Claim" in text else b"")
+    imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and "eosbench" in str(node.module)]
+    aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.name in _CONSTRUCTORS}
+    for node in ast.walk(tree) if any(aliases) else ():
+        if isinstance(node, ast.Name):
+            node.id = aliases.get(node.id, node.id)
+    return tree
 
 
 def _assigned_calls(tree: ast.Module) -> Iterator[tuple[str, ast.Call]]:
     for statement in tree.body:
-        if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Call):
-            target = statement.targets[0]
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and isinstance(statement.value, ast.Call):
+            target = statement.targets[0] if isinstance(statement, ast.Assign) else statement.target
             yield (target.id if isinstance(target, ast.Name) else ast.dump(target)), statement.value
 
 

@@ -145,6 +145,9 @@ class Claim:
         Raises:
             ClaimError: if a parameter is not one of the function's, or two cases are the same.
         """
+        for name, value in grid.items():
+            if isinstance(value, range) or (hasattr(value, "shape") and value.shape):
+                raise self.error(f"{name}={value!r} is no axis of a grid; give a list, or a tuple to be one value")
         axes = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
 
         def register(function: _Function) -> _Function:
@@ -207,6 +210,11 @@ class Claim:
         labels = [case.label for case in cases]
         if twice := {label for label in labels if labels.count(label) > 1}:
             raise self.error(f"{function.__name__} has the case {twice.pop()!r} twice; make the grid's values differ")
+        if unnamed := next((label for label in labels if " at 0x" in label), None):
+            raise self.error(
+                f"{function.__name__} has the case {unnamed!r}, another one in every process; give values that have a "
+                "name, such as functions"
+            )
         check = Check(self, function, cases)
         setattr(function, _CHECK, check)
         self.checks.append(check)
@@ -236,7 +244,7 @@ def _label(params: Mapping[str, Any]) -> str:
 def _shown(value: Any) -> str:
     if isinstance(value, float):
         short = f"{value:.6g}"
-        return short if float(short) == value else repr(value)
+        return short if float(short) == value else repr(float(value))
     if isinstance(value, tuple):
         shown = [_shown(entry) for entry in value]
         return f"({shown[0]}..{shown[-1]})" if len(shown) > 3 else f"({' '.join(shown)})"

@@ -5,11 +5,16 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 
 import difflib
 import importlib
+import io
+import re
 import shlex
 import subprocess
 import sys
 import tempfile
+import textwrap
 import traceback
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -27,6 +32,15 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+@app.callback()
+def write_what_can_be_written() -> None:
+    """Where the terminal knows no ✔ it shows a question mark; the word stands beside it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
 ClaimsDirectory = Annotated[Path, typer.Option("--claims", metavar="DIR", help="Where the claim files are.")]
 
 
@@ -41,26 +55,31 @@ def list_claims(
 
     Example: eosbench list --topic orbit
     """
-    from tabulate import tabulate
+    from eosbench.report.terminal import columns, table
 
     stated = _read(claims)
     found = [
         claim
-        for claim in stated
+        for claim, _ in stated
         if topic in (None, claim.topic)
         and document in (None, claim.source.document.key)
         and verdict in (None, claim.expected)
     ]
     if not found:
         known: dict[str, set[str]] = {
-            "--topic": {claim.topic for claim in stated},
-            "--document": {claim.source.document.key for claim in stated},
-            "--verdict": {claim.expected for claim in stated},
+            "--topic": {claim.topic for claim, _ in stated},
+            "--document": {claim.source.document.key for claim, _ in stated},
+            "--verdict": {claim.expected for claim, _ in stated},
         }
         choices = "; ".join(f"{option} {', '.join(sorted(words))}" for option, words in known.items())
         _refuse(f"no claim in {claims} matches; there are {choices}")
-    rows = [(claim.id, claim.expected, claim.source.document.key, claim.source.place) for claim in found]
-    print(tabulate(rows, headers=("claim", "expected", "document", "place"), maxcolwidths=[None, None, None, 36]))
+    shown: dict[str, list[str]] = {
+        "claim": [claim.id for claim in found],
+        "expected": [claim.expected for claim in found],
+        "document": [claim.source.document.key for claim in found],
+        "place": [claim.source.place for claim in found],
+    }
+    print(table(shown, columns(), dispensable=("place", "document")))
 
 
 @app.command()
@@ -68,18 +87,27 @@ def show(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of a claim.")],
     claims: ClaimsDirectory = Path("claims"),
 ) -> None:
-    """Show one claim: what is printed, what is true, where it stands.
+    """Show one claim: what is printed, what is true, where it stands, and how to run it.
 
     Example: eosbench show orbit/quartic
     """
-    found = _find(claim, claims)
+    found, file = _find(claim, claims)
     document = found.source.document
-    print(f"{found.id}\n  expected   {found.expected}\n  document   {document.title} ({document.key})")
-    print(f"  place      {found.source.place}\n  printed    {found.printed}")
-    if found.corrected:
-        print(f"  corrected  {found.corrected}")
-    if found.out_of_scope:
-        print(f"  out of scope: {found.out_of_scope}")
+    elsewhere = "" if claims == Path("claims") else f" --claims {shlex.quote(str(claims))}"
+    fields = {
+        "expected": found.expected,
+        "document": f"{document.title} ({document.key})",
+        "place": found.source.place,
+        "printed": found.printed,
+        "corrected": found.corrected,
+        "out of scope": found.out_of_scope,
+        "uses": ", ".join(found.uses),
+        "experiment": found.experiment if found.experiment != found.id else "",
+        "file": str(file),
+        "run": "" if found.out_of_scope else f"eosbench run {found.id}{elsewhere}",
+    }
+    print(found.id)
+    print(_fields((name, text) for name, text in fields.items() if text))
 
 
 @app.command()
@@ -97,7 +125,7 @@ def run(
     """
     command = ["pytest", str(claims), f"--claims-report={report}", "--claims-progress", "-q"]
     if chosen:
-        command += ["-k", " or ".join(_find(name, claims).id for name in chosen)]
+        command += [f"--claims-only={_find(name, claims)[0].id}" for name in chosen]
     if workers:
         command += ["-n", str(workers)]
     if dtype != "float64":
@@ -112,12 +140,13 @@ def run(
 def explain(
     case: Annotated[str, typer.Argument(metavar="CASE", help="A pytest id, as the report gives it for each case.")],
 ) -> None:
-    """Run one case again and tell what it required, measured and predicted.
+    """Run one case again and tell what it required, measured and predicted, or how it failed.
 
     Example: eosbench explain "claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
     """
     from eosbench.report.explain import explained
     from eosbench.report.results import ResultsError, read
+    from eosbench.report.terminal import columns
 
     if "::" not in case:
         _refuse(
@@ -125,7 +154,7 @@ def explain(
         )
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pytest", case, f"--claims-report={directory}", "-q", "-p", "no:cacheprovider"]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, encoding="utf-8", errors="replace")
         found = sorted(Path(directory).rglob("evidence.jsonl"))
         try:
             results = read(found[0]) if found else None
@@ -133,7 +162,11 @@ def explain(
             _refuse(str(problem))
     if results is None:
         _refuse(f"pytest ran no case {case!r}; see `pytest --collect-only -q` for the ids\n{done.stdout.strip()}")
-    print(explained(results))
+    print(explained(results, columns()))
+    if any(case["status"] in ("error", "timeout", "crashed") for case in results.cases):
+        # pytest's account of a failure, or of a crash whatever was heard last.
+        told = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
+        print(f"\n{told[0] if told else done.stdout + done.stderr}".rstrip())
     raise typer.Exit(done.returncode)
 
 
@@ -167,7 +200,9 @@ def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A claims.json, or the directory of a report.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
 ) -> None:
-    """Tell verdicts that changed, constants that moved and claims that take longer. Status 1 if a verdict got worse.
+    """Tell verdicts that changed, constants that moved and claims that take longer.
+
+    Status 1 if a verdict got worse, or a constant is no longer checked.
 
     Example: eosbench compare claims-report-0.1 claims-report
     """
@@ -213,12 +248,14 @@ def bench(
         "bench-report/index.html"
     ),
 ) -> None:
-    """Render what asv measured over commits as one offline page. Status 1 if a count or an error got worse at the last.
+    """Render what asv measured over commits as one offline page.
+
+    Status 1 if a count or an error got worse at the last commit, or none could be compared.
 
     Example: asv run && eosbench bench
     """
     from eosbench.report import benchmarks
-    from eosbench.report.benchmarks_page import complaints, headline, page
+    from eosbench.report.benchmarks_page import complaints, headline, incomparable, page
 
     try:
         machines = benchmarks.read(directory)
@@ -230,7 +267,7 @@ def bench(
         _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
     found = complaints(machines)
     print(f"{headline(machines)}.")
-    for sentence in found:
+    for sentence in (*found, *incomparable(machines)):
         print(f"  {sentence}")
     print(f"Page: {out}")
     raise typer.Exit(1 if found else 0)
@@ -247,6 +284,8 @@ def new(
     """
     from eosbench.scaffold import claim_file
 
+    if claims.exists() and not claims.is_dir():
+        _refuse(f"{claims} is a file; name the directory of the claim files with --claims DIR")
     try:
         text = claim_file(claim)
         stated = {known.id: file for file in catalogue.claim_files([claims]) for known in catalogue.read_claims(file)}
@@ -268,11 +307,9 @@ def doctor() -> None:
 
     Example: eosbench doctor
     """
-    from tabulate import tabulate
-
     from eosbench.doctor import findings
 
-    print(tabulate(list(findings()), tablefmt="plain"))
+    print(_fields(findings(), indent=0))
 
 
 @app.command()
@@ -288,25 +325,38 @@ def sharpness(
     """
     from eosbench.curvature import NotConvergedError
     from eosbench.curvature import sharpness as measure
+    from eosbench.curvature.spectrum import NOT_FINITE
 
     sys.path.insert(0, str(Path.cwd()))
     module_name, _, name = loss.partition(":")
-    if not name:
-        _refuse(f"{loss!r} names no loss; give MODULE:LOSS, as in mymodel:loss")
+    if not name or not all(part.isidentifier() for part in module_name.split(".")):
+        _refuse(f"{loss!r} names no loss of a module; give MODULE:LOSS as one would import it, such as mymodel:loss")
     try:
         module = importlib.import_module(module_name)
     except ImportError as problem:
         _refuse(
             f"{module_name} cannot be imported ({problem}); give MODULE:LOSS of a module in this directory or installed"
         )
-    except Exception as problem:  # of the module itself, which may hold anything
+    except (Exception, SystemExit) as problem:  # of the module itself, which may hold anything
         _refuse(f"{module_name} raised {_told(problem)} while it was imported; mend it first")
     for wanted in (name, params):
         if not hasattr(module, wanted):
             _refuse(f"{module_name} has no {wanted!r}; give MODULE:LOSS and --params NAME")
     point = getattr(module, params)
     try:
-        spectrum = measure(getattr(module, name), point() if callable(point) else point, k=k, rtol=rtol)
+        point = point() if callable(point) else point
+    except (Exception, SystemExit) as problem:
+        _refuse(f"{params} of {module_name} raised {_told(problem)}; it must make the pytree without arguments")
+    try:
+        spectrum = measure(getattr(module, name), point, k=k, rtol=rtol)
+    except NotConvergedError as problem:
+        reached = problem.spectrum
+        if int(reached.status) == NOT_FINITE:
+            _refuse(f"the loss, its gradient or its Hessian is nan or infinite at {params}; give another --params NAME")
+        _refuse(
+            f"not converged: the largest error is {float(reached.errors.max()):.2g} "
+            f"after {int(reached.hvps)} products; give a larger --rtol"
+        )
     except Exception as problem:
         frames = traceback.extract_tb(problem.__traceback__)
         lines = [frame.lineno for frame in frames if frame.filename == getattr(module, "__file__", None)]
@@ -315,7 +365,7 @@ def sharpness(
                 f"{module_name} raised {_told(problem)} at line {lines[-1]}; the loss must be a function of {params} "
                 "in terms of jax.numpy"
             )
-        if not isinstance(problem, TypeError | ValueError | NotConvergedError):
+        if not isinstance(problem, TypeError | ValueError):
             raise
         _refuse(str(problem))
     for value, error in zip(spectrum.values, spectrum.errors, strict=True):
@@ -323,20 +373,28 @@ def sharpness(
     print(f"{int(spectrum.hvps)} Hessian-vector products", file=sys.stderr)
 
 
-def _read(directory: Path) -> list[Claim]:
+def _read(directory: Path) -> list[tuple[Claim, Path]]:
+    """The claims below a directory and their files, by id; what keeps others from being read goes to stderr."""
     if not directory.exists():
         _refuse(f"there is no directory {directory}; name that of the claim files with --claims DIR")
     try:
-        found = [claim for file in catalogue.claim_files([directory]) for claim in catalogue.read_claims(file)]
+        files = catalogue.claim_files([directory])
+        found = [(claim, file) for file in files for claim in catalogue.read_claims(file)]
     except ClaimError as problem:
         _refuse(str(problem))
+    for sentence in catalogue.unreadable([directory]):
+        print(f"eosbench: {sentence}", file=sys.stderr)
+    for name, n in Counter(claim.id for claim, _ in found).items():
+        if n > 1:
+            places = " and in ".join(str(file) for claim, file in found if claim.id == name)
+            print(f"eosbench: {name} is stated in {places}; rename one of them", file=sys.stderr)
     if not found:
         _refuse(f"{directory} states no claims; name the directory of the claim files with --claims DIR")
-    return sorted(found, key=lambda claim: claim.id)
+    return sorted(found, key=lambda entry: entry[0].id)
 
 
-def _find(name: str, directory: Path) -> Claim:
-    known = {claim.id: claim for claim in _read(directory)}
+def _find(name: str, directory: Path) -> tuple[Claim, Path]:
+    known = {claim.id: (claim, file) for claim, file in _read(directory)}
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]}?" if near else f"see `eosbench list --claims {directory}`"
@@ -344,7 +402,26 @@ def _find(name: str, directory: Path) -> Claim:
     return known[name]
 
 
-def _told(problem: Exception) -> str:
+def _fields(fields: Iterable[tuple[str, str]], indent: int = 2) -> str:
+    """Names and their texts in two columns that fit the terminal; no word is broken, so that formulas can be copied."""
+    from eosbench.report.terminal import columns
+
+    known = list(fields)
+    start = indent + max(len(name) for name, _ in known) + 2
+    return "\n".join(
+        textwrap.fill(
+            text,
+            max(columns(), start + 20),
+            initial_indent=f"{' ' * indent}{name}".ljust(start),
+            subsequent_indent=" " * start,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        for name, text in known
+    )
+
+
+def _told(problem: BaseException) -> str:
     """The kind of an error and the first line of what it says; those of JAX go on for a page."""
     return f"{type(problem).__name__}: {(str(problem).strip() or 'no message').splitlines()[0]}"
 

@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-_PACKAGES = ("eosbench", "jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "diffrax", "pytest", "pytest-xdist")
+import eosbench
+
+_PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "diffrax", "pytest", "pytest-xdist")
 
 
 def findings() -> Iterator[tuple[str, str]]:
@@ -16,6 +18,7 @@ def findings() -> Iterator[tuple[str, str]]:
     import jax
 
     yield "python", f"{platform.python_version()} at {sys.executable}"
+    yield "eosbench", eosbench.__version__  # the metadata of an editable install may be of an older one
     for package in _PACKAGES:
         yield package, importlib.metadata.version(package)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

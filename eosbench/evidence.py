@@ -3,7 +3,7 @@
 import hashlib
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Any, Literal, NoReturn, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -13,10 +13,14 @@ from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
 _ROUNDING = 8  # default uncertainty of a comparison, in units of eps times its scale
-
+_EXACT = 2**53  # integers up to here are numbers of float64, in which all is compared
 
 Scale = Literal["small", "paper"]
 """The size at which an experiment runs: one that any machine can, or that of the paper."""
+
+Style = Literal["line", "points", "reference"]
+AxesScale = Literal["linear", "semilogx", "semilogy", "loglog"]
+_STYLES, _SCALES = get_args(Style), get_args(AxesScale)
 
 
 class OutOfScope(Exception):  # noqa: N818 - no error of the check
@@ -73,8 +77,13 @@ class Evidence:
         raise OutOfScope(reason)
 
     def requires(self, name: str, met: Any) -> None:
-        """A hypothesis of the statement. Where it is not met the case is vacuous."""
-        self.records.append({"kind": "requires", "name": name, "met": bool(met)})
+        """A hypothesis of the statement, True or False. Where it is not met the case is vacuous."""
+        truth = np.asarray(met)
+        if truth.dtype.kind != "b" or truth.ndim:
+            raise EvidenceError(
+                f"{name!r}: met is {_abridged(met)}; give True or False (call a function, reduce an array by .all())"
+            )
+        self.records.append({"kind": "requires", "name": _text(name, "name"), "met": bool(truth)})
 
     def equal(
         self,
@@ -88,8 +97,10 @@ class Evidence:
         """An identity: |measured - predicted| is at most `ulps` units of rounding.
 
         A unit of rounding is eps times `scale`, by default the largest magnitude among the numbers compared; give the
-        scale where terms cancel.
+        scale where terms cancel. Below 8 units nothing could be satisfied, for that much is uncertain.
         """
+        if not float(_predicted(name, "ulps", ulps)) >= _ROUNDING:
+            raise EvidenceError(f"{name!r}: ulps is {ulps}; give {_ROUNDING} or more, for that much is uncertain")
         m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
         size = _scale(m, p) if scale is None else float(_predicted(name, "scale", scale))
         unit = _eps(m) * size
@@ -106,7 +117,7 @@ class Evidence:
     ) -> None:
         """|measured - predicted| is at most `tolerance`, an absolute one."""
         m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
-        self._compare("close", name, m, p, tolerance=_predicted(name, "tolerance", tolerance), uncertainty=uncertainty)
+        self._compare("close", name, m, p, tolerance=_tolerance(name, tolerance), uncertainty=uncertainty)
 
     def at_most(
         self, name: str, measured: ArrayLike, bound: ArrayLike, *, uncertainty: ArrayLike | None = None
@@ -130,7 +141,7 @@ class Evidence:
         direction: Literal["decreasing", "increasing"] = "decreasing",
         uncertainty: ArrayLike | None = None,
     ) -> None:
-        """Every entry of the sequence lies below (or above) the one before it."""
+        """No entry of the sequence lies above (or below) the one before it."""
         values = _numbers(name, "sequence", sequence)
         if values.ndim != 1 or values.size < 2:
             raise EvidenceError(
@@ -156,7 +167,7 @@ class Evidence:
             name,
             np.asarray(slope),
             _predicted(name, "exponent", exponent),
-            tolerance=_predicted(name, "tolerance", tolerance),
+            tolerance=_tolerance(name, tolerance),
             uncertainty=error if math.isfinite(error) else 0.0,
             detail={"points": xs.size, "from": float(xs.min()), "to": float(xs.max()), "standard error": error},
         )
@@ -172,6 +183,8 @@ class Evidence:
         slope, error = _slope(gs, np.maximum(ratio, np.finfo(float).tiny))
         detail = {"points": gs.size, "slope": slope, "standard error": error}
         bound = _predicted(name, "constant", constant)
+        if not bound > 0:
+            raise EvidenceError(f"{name!r}: constant is {constant}; give a positive number")
         self._compare("bounded_by", f"{name}: ratio", ratio, bound, detail=detail)
         self._compare(
             "at_least", f"{name}: slope of the ratio", np.asarray(slope), np.asarray(-0.1), uncertainty=_finite(error)
@@ -188,12 +201,13 @@ class Evidence:
     ) -> None:
         """A constant of theory: |measured - claimed| is at most `tolerance`, an absolute one.
 
-        The report shows its admissible interval, measured ± tolerance intersected over the cases: how wrong the
-        statement could be and still pass.
+        The report shows its admissible interval, measured ± tolerance intersected over all values measured: how wrong
+        the statement could be and still pass.
         """
         m, c = _numbers(name, "measured", measured), _predicted(name, "claimed", claimed)
+        ends = {"smallest": m.min(), "largest": m.max()} if m.size > 1 else {}
         self._compare(
-            "constant", name, m, c, tolerance=_predicted(name, "tolerance", tolerance), uncertainty=uncertainty
+            "constant", name, m, c, tolerance=_tolerance(name, tolerance), uncertainty=uncertainty, detail=ends
         )
 
     def fraction(self, name: str, k: int, n: int, *, at_least: float, confidence: float = 0.95) -> None:
@@ -204,10 +218,11 @@ class Evidence:
         """
         from scipy.special import betaincinv
 
-        if not 0 <= k <= n or n < 1:
+        if any(_numbers(name, what, count).dtype.kind != "i" for what, count in (("k", k), ("n", n))) or not (
+            0 <= k <= n and n >= 1
+        ):
             raise EvidenceError(f"{name!r}: k={k} of n={n} is no fraction; count successes out of one run or more")
-        goal = float(_predicted(name, "at_least", at_least))
-        alpha = 1 - float(_predicted(name, "confidence", confidence))
+        goal, alpha = _share(name, "at_least", at_least), 1 - _share(name, "confidence", confidence)
         low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
         high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
         reading = "satisfied" if low >= goal else "violated" if high < goal else "indeterminate"
@@ -245,8 +260,8 @@ class Evidence:
         y: ArrayLike,
         *,
         axes: tuple[str, str],
-        style: Literal["line", "points", "reference"] = "line",
-        scale: Literal["linear", "semilogx", "semilogy", "loglog"] = "linear",
+        style: Style = "line",
+        scale: AxesScale = "linear",
         spread: ArrayLike | None = None,
     ) -> None:
         """A curve of the claim's figure; curves with the same axes share a panel.
@@ -256,11 +271,20 @@ class Evidence:
         """
         xs, ys = (np.ravel(_numbers(label, which, values)) for which, values in (("x", x), ("y", y)))
         _same_length(label, xs, ys)
-        kept = _thinned(ys)
-        band = None if spread is None else np.broadcast_to(_numbers(label, "spread", spread), ys.shape)[kept].tolist()
+        for which, value, known in (("style", style, _STYLES), ("scale", scale, _SCALES)):
+            if value not in known:
+                raise EvidenceError(f"{label!r}: {which} is {value!r}; choose one of {', '.join(known)}")
+        if not isinstance(axes, tuple | list) or [type(axis) for axis in axes] != [str, str]:
+            raise EvidenceError(f"{label!r}: axes is {_abridged(axes)}; give the names of both, (x, y)")
+        kept, band = _thinned(ys), None
+        if spread is not None:
+            width = np.ravel(_numbers(label, "spread", spread))
+            if width.size not in (1, ys.size) or np.any(width < 0):
+                raise EvidenceError(f"{label!r}: spread is {_abridged(spread)}; give a half-width, or one for each y")
+            band = np.broadcast_to(width, ys.shape)[kept].tolist()
         self.curves.append(
             {
-                "label": label,
+                "label": _text(label, "label"),
                 "x": [plain(v) for v in xs[kept].tolist()],
                 "y": [plain(v) for v in ys[kept].tolist()],
                 "spread": band and [plain(v) for v in band],
@@ -302,7 +326,8 @@ class Evidence:
             else:
                 margin = tol - np.abs(m - p)
         margin = np.where(np.isfinite(m), margin, -np.inf)
-        severity = np.where(margin < -unc, 2, np.where(margin < unc, 1, 0))
+        # What is not shown to pass does not pass, NaN included.
+        severity = np.where((margin < -unc) | ~np.isfinite(m), 2, np.where(margin >= unc, 0, 1))
         at = int(np.argmin(np.where(severity == severity.max(), margin, np.inf)))
         self._record(
             kind,
@@ -322,7 +347,9 @@ class Evidence:
         )
         allowance = tolerance or max(abs(predicted), abs(measured))
         slack = margin / allowance if allowance and math.isfinite(allowance) else margin
-        self.records.append(plain({"kind": kind, "name": name, **fields, "slack": slack, "detail": detail}))
+        self.records.append(
+            plain({"kind": kind, "name": _text(name, "name"), **fields, "slack": slack, "detail": detail})
+        )
 
 
 def _numbers(name: str, what: str, value: Any) -> np.ndarray:
@@ -334,6 +361,10 @@ def _numbers(name: str, what: str, value: Any) -> np.ndarray:
         array = array.astype(np.float32)
     if array.dtype.kind not in "iuf":
         raise EvidenceError(f"{name!r}: {what} must be a number or an array of numbers; got {_abridged(value)}")
+    if array.dtype.kind in "iu":
+        if np.any(array > _EXACT) or np.any(array < -_EXACT):
+            raise EvidenceError(f"{name!r}: {what} has integers beyond 2^53; divide them by their scale, as floats")
+        array = array.astype(np.int64)  # differences of unsigned ones would wrap
     return array
 
 
@@ -342,6 +373,26 @@ def _predicted(name: str, what: str, value: Any) -> np.ndarray:
     if not np.all(np.isfinite(array)):
         raise EvidenceError(f"{name!r}: {what} is {_abridged(value)}; only a measured value may be non-finite")
     return array
+
+
+def _tolerance(name: str, value: Any) -> np.ndarray:
+    array = _predicted(name, "tolerance", value)
+    if not np.all(array >= 0):
+        raise EvidenceError(f"{name!r}: tolerance is {_abridged(value)}; give a number that is not negative")
+    return array
+
+
+def _share(name: str, what: str, value: Any) -> float:
+    share = float(_predicted(name, what, value))
+    if not 0 < share < 1:
+        raise EvidenceError(f"{name!r}: {what} is {share:g}; give a share between 0 and 1")
+    return share
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise EvidenceError(f"{what} is {_abridged(value)}; give a string")
+    return value
 
 
 def _uncertainty(name: str, value: Any) -> np.ndarray:

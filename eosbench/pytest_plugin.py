@@ -29,7 +29,7 @@ _CASE = pytest.StashKey[tuple[Check, Case]]()
 _EVIDENCE = pytest.StashKey["Evidence"]()
 _READING = pytest.StashKey[verdict.Reading]()
 _PLAN = pytest.StashKey[Plan]()
-_PROPERTY = "eosbench"
+_OUTCOME = "eosbench_outcome"  # an attribute of reports: pytest-xdist sends it along, --junitxml leaves it out
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,6 +59,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="size of the experiments that have two: small, or that of the paper, which may need data and a GPU "
         "(default: small)",
     )
+    group.addoption(
+        "--claims-only",
+        action="append",
+        metavar="CLAIM",
+        default=[],
+        help="run this claim alone; may be given several times (-k matches parts of names)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    only = config.getoption("--claims-only")
+    if not only:
+        return
+    chosen = [item for item in items if _CASE in item.stash and item.stash[_CASE][0].claim.id in only]
+    config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+    items[:] = chosen
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -111,6 +127,7 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> list[pytes
     if not isinstance(collector, pytest.Module):
         return None
     if isinstance(obj, Claim):
+        _require_in_reach(collector, obj)
         collector.config.stash[_PLAN].add_claim(obj, _path_of(collector))
         return []
     check = check_of(obj)
@@ -125,7 +142,19 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> list[pytes
     return [_item(collector, name, check, case) for case in check.cases]
 
 
+def _require_in_reach(collector: pytest.Module, claim: Claim) -> None:
+    """A claim that the syntax tree does not show, or a check that the module does not hold, would be lost silently."""
+    if not catalogue.states_claims(collector.path):
+        raise claim.error("write `name = Claim(...)` at module level, where its precision is decided before the import")
+    for check in claim.checks:
+        name = check.function.__name__
+        if check_of(vars(collector.obj).get(name)) is not check:
+            raise claim.error(f"{name} is not the function of this name in its module; is it there twice, or nested?")
+
+
 def _item(collector: pytest.Module, name: str, check: Check, case: Case) -> pytest.Item:
+    if any(mark.name == "parametrize" for mark in getattr(check.function, "pytestmark", ())):
+        raise check.claim.error(f"{name} has a mark `parametrize`; give the values to check(...) as a grid")
     bound = functools.partial(check.function, **case.params)
     bound.__dict__.update(vars(check.function))  # its marks
     label = f"{name}[{case.label}]" if case.label else name
@@ -168,6 +197,10 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
         result = yield
     except OutOfScope as reason:
         pytest.skip(str(reason))
+    except pytest.skip.Exception:
+        if any(record["kind"] != "requires" for record in pyfuncitem.stash[_EVIDENCE].records):
+            raise EvidenceError("pytest.skip() comes after a comparison, which it would hide; call it first") from None
+        raise
     check, case = pyfuncitem.stash[_CASE]
     records = pyfuncitem.stash[_EVIDENCE].records
     try:
@@ -200,8 +233,8 @@ def pytest_runtest_makereport(
         "records": recorded.records if recorded else [],
         "series": recorded.curves if recorded else [],
     }
-    item.user_properties.append((_PROPERTY, outcome))
     report = yield
+    setattr(report, _OUTCOME, outcome)
     if call.excinfo is not None and isinstance(call.excinfo.value, EvidenceError):
         report.longrepr = f"{item.nodeid}: {call.excinfo.value}"
     return report
@@ -272,8 +305,8 @@ class Session:
                 _require_writable(self._directory)
                 self.recorder = Recorder(self._config, self._directory, lines + self._collect_errors)
                 if self._config.getoption("--claims-progress"):
-                    terminal: Any = self._config.pluginmanager.getplugin("terminalreporter")
-                    self._progress = Progress(lines, terminal.write_line)
+                    terminal = self._config.pluginmanager.getplugin("terminalreporter")
+                    self._progress = Progress(lines, getattr(terminal, "write_line", print))
         if self.recorder is not None and self.recorder.plans(nodeid):
             self.recorder.started(nodeid)
             if self._progress is not None:
@@ -288,8 +321,7 @@ class Session:
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._failures += report.failed
         if self.recorder is not None:
-            outcome: Any = dict(report.user_properties).get(_PROPERTY)
-            line = self.recorder.finished(report, outcome)
+            line = self.recorder.finished(report, getattr(report, _OUTCOME, None))
             if line is not None and self._progress is not None:
                 self._progress.finished(line)
 
@@ -297,7 +329,7 @@ class Session:
     def pytest_report_teststatus(self, report: pytest.CollectReport | pytest.TestReport) -> tuple[str, str, str] | None:
         if self._progress is None or self.recorder is None or not self.recorder.plans(report.nodeid):
             return None
-        return (report.outcome if report.when == "call" or report.failed else ""), "", ""
+        return (report.outcome if report.when == "call" or report.failed else ""), "", report.outcome.upper()
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         # pytest and xdist stop for -x with subclasses of KeyboardInterrupt.
@@ -312,15 +344,24 @@ class Session:
         limit = session.config.getoption("maxfail")
         early = bool(session.shouldstop or session.shouldfail or (limit and self._failures >= limit))
         self.recorder.end("interrupted" if self._interrupted else "stopped early" if early else "finished")
-        results = report.write(self.recorder.path, self.recorder.path.parent)
-        self._summary = report.summary(results)
+        try:
+            results = report.write(self.recorder.path, self.recorder.path.parent)
+            self._summary = report.summary(results)
+        except Exception as problem:
+            self._summary = (
+                f"The report could not be written ({type(problem).__name__}: {problem}). What was found is kept in "
+                f"{self.recorder.path}."
+            )
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            return
         if results.drifted and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._summary:
             terminalreporter.section("claims")
-            terminalreporter.write_line(self._summary)
+            for line in self._summary.splitlines():
+                terminalreporter.write_line(line)
 
     def pytest_unconfigure(self) -> None:
         if self.recorder is not None:

@@ -7,10 +7,12 @@ import fcntl
 import importlib.metadata
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -19,6 +21,7 @@ from typing import Any
 
 import pytest
 
+import eosbench
 from eosbench import catalogue
 from eosbench.claim import Case, Claim, ClaimError
 from eosbench.strict_json import dumps, plain
@@ -119,6 +122,7 @@ class Recorder:
         self.path = (directory / "partial" if subset else directory) / "evidence.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a", encoding="utf-8")
+        self._outcomes: dict[str, dict[str, Any]] = {}  # of the cases that are not torn down yet
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or this process is gone
         except BlockingIOError:
@@ -127,6 +131,7 @@ class Recorder:
             )
         except OSError:
             pass  # a file system without locks
+        _keep_finished(self.path)
         self._file.truncate(0)
         self._start = time.monotonic()
         self._restore_signal = _interrupt_on_sigterm()
@@ -155,12 +160,14 @@ class Recorder:
         if not self.plans(report.nodeid):
             return None
         if outcome is not None and report.when == "call":
+            self._outcomes[report.nodeid] = outcome
             return self._case(report, **outcome)
+        before = self._outcomes.pop(report.nodeid, {}) if report.when == "teardown" else {}
         if report.when == "???":  # pytest-xdist says so of the item at which a worker died
             return self._case(report, status="crashed", message=f"the worker died ({report.longreprtext})")
         if report.failed:
             failure = f"{report.when} failed: {_last_line(report.longreprtext)}"
-            return self._case(report, status="error", message=failure)
+            return self._case(report, **{**before, "status": "error", "message": failure, "reading": None})
         if report.skipped and report.when == "setup":
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             return self._case(report, status="skipped", message=reason.removeprefix("Skipped: "))
@@ -186,6 +193,14 @@ class Recorder:
     def _write(self, line: dict[str, Any]) -> None:
         self._file.write(dumps(line) + "\n")
         self._file.flush()
+
+
+def _keep_finished(path: Path) -> None:
+    """Keep the evidence of the last run that came to its end beside that of the run which now begins."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        last = deque(lines, maxlen=1)
+    if last and '"finished"' in last[0]:
+        shutil.copyfile(path, path.with_name("previous.jsonl"))
 
 
 def _uncollected(config: pytest.Config, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -218,7 +233,8 @@ def _environment(config: pytest.Config) -> dict[str, Any]:
     status = git("status", "--porcelain")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
-        **{name: importlib.metadata.version(name) for name in ("eosbench", "jax", "jaxlib", "numpy", "scipy")},
+        "eosbench": eosbench.__version__,
+        **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "scipy")},
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),

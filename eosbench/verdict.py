@@ -121,8 +121,11 @@ def _verdict(claim: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> tu
     violated = having("case", reading="violated")
     counterexamples = having("counterexample", reading="violated")
     unfired = [case for case in done if "control" in case["role"] and not _fired(case)]
-    blunt = [case for case in unfired if case["role"] == "positive control"]
-    if violated and not blunt:
+    # Where a claim has positive controls, a check without one is a step of the argument: it does not refute.
+    sharp = {case["check"] for case in having("positive control")}
+    steps = [case for case in violated if sharp and case["check"] not in sharp]
+    blunt = unfired if sharp else []
+    if violated and not blunt and not steps:
         return "refuted", [_why(case, "violated") for case in violated]
     if counterexamples and not claim["corrected"]:
         return "refuted", [_why(case, "violated") for case in counterexamples]
@@ -130,6 +133,7 @@ def _verdict(claim: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> tu
         return "broken", [f"{_name(case)}: {case['status']}{_tail(case)}" for case in failed]
 
     doubts = [_why(case, "indeterminate") for case in having("case", reading="indeterminate")]
+    doubts += [f"{_why(case, 'violated')}, in a check that has no positive control" for case in steps]
     doubts += [f"{_name(case)} did not fire: it reads {case['reading']}" for case in unfired]
     doubts += [
         f"the counterexample {_name(case)} reads {case['reading']}, so the printed form is not shown wrong"
@@ -226,8 +230,9 @@ def _constants(cases: Iterable[Mapping[str, Any]]) -> tuple[Constant, ...]:
     for _, record in _comparisons(cases):
         if record["kind"] != "constant":
             continue
-        measured, tolerance = _number(record["measured"]), _number(record["tolerance"])
-        low, high = measured - tolerance, measured + tolerance
+        tolerance, ends = _number(record["tolerance"]), record["detail"]
+        low = _number(ends.get("largest", record["measured"])) - tolerance
+        high = _number(ends.get("smallest", record["measured"])) + tolerance
         if record["name"] in found:
             low, high = max(low, found[record["name"]].low), min(high, found[record["name"]].high)
         found[record["name"]] = Constant(record["name"], _number(record["predicted"]), low, high)

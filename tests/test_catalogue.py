@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eosbench.catalogue import claim_files, read_claims, states_claims
+from eosbench.catalogue import claim_files, read_claims, states_claims, unreadable
 from eosbench.claim import ClaimError
 
 CLAIMS = Path(__file__).parents[1] / "claims"
@@ -67,6 +67,43 @@ def test_only_files_that_state_claims_are_found(file):
     assert claim_files([file.parent]) == [file]
     assert claim_files([file, file.parent]) == [file]
     assert states_claims(file.parent / "helper.py")
+
+
+@pytest.mark.parametrize(
+    "stating",
+    [
+        'from eosbench import Claim, Document, Source\nclaim: Claim = Claim',
+        'from eosbench import Claim as Statement, Document, Source\nclaim = Statement',
+        'import eosbench as e\nfrom eosbench.claim import Document, Source\nclaim = e.Claim',
+    ],
+)  # fmt: skip
+def test_a_claim_may_be_annotated_and_its_class_have_another_name(tmp_path, stating):
+    path = tmp_path / "test_toy.py"
+    path.write_text(f'{stating}("toy/one", source=Source(Document("d", "D"), "s"), printed="p", expected="holds")\n')
+    assert states_claims(path)
+    assert [claim.id for claim in read_claims(path)] == ["toy/one"]
+
+
+def test_directories_that_pytest_does_not_enter_are_not_searched(file):
+    for name in (".venv", ".tox", "build", "node_modules", "of-python"):
+        (file.parent / name).mkdir()
+        (file.parent / name / "test_toy.py").write_text(FILE)
+    (file.parent / "of-python" / "pyvenv.cfg").touch()
+    (file.parent / "below").mkdir()
+    (file.parent / "below" / "toy_test.py").write_text(FILE)
+    assert claim_files([file.parent]) == [file.parent / "below" / "toy_test.py", file]
+    assert claim_files([file.parent / ".venv"]) == [file.parent / ".venv" / "test_toy.py"]
+
+
+def test_a_file_that_cannot_be_read_states_no_claims_and_is_told(file):
+    (file.parent / "test_gone.py").symlink_to("nowhere.py")
+    (file.parent / "test_broken.py").write_text("from eosbench import Claim\ndef (:")
+    (file.parent / "test_other.py").write_text("def (:")
+    assert claim_files([file.parent]) == [file]
+    assert [sentence.removeprefix(f"{file.parent}/") for sentence in unreadable([file.parent])] == [
+        "test_broken.py, line 2, cannot be parsed: invalid syntax",
+        "test_gone.py cannot be read: No such file or directory",
+    ]
 
 
 def test_the_catalogue_agrees_with_what_pytest_would_import():

@@ -1,5 +1,6 @@
 """A claim that is stated wrongly says so in one sentence that names the remedy."""
 
+import numpy as np
 import pytest
 
 from eosbench.claim import Claim, ClaimError, Document, Source, check_of
@@ -85,6 +86,16 @@ def test_unknown_parameters_are_named():
 def test_equal_cases_are_refused():
     with pytest.raises(ClaimError, match="has the case 'eta=1' twice"):
         claim().check(eta=[1, 1])(lambda evidence, eta: None)
+
+
+def test_the_values_of_a_grid_have_names_that_stay():
+    check = claim().check(eta=[np.float64(4 / 3), 4 / 3 + 1e-9])(lambda evidence, eta: None)
+    assert check_of(check).cases[0].label == f"eta={4 / 3!r}"
+    with pytest.raises(ClaimError, match="another one in every process"):
+        claim().check(eta=[object()])(lambda evidence, eta: None)
+    for values in (np.linspace(1, 2, 3), range(3)):
+        with pytest.raises(ClaimError, match="is no axis of a grid"):
+            claim().check(eta=values)(lambda evidence, eta: None)
 
 
 def test_a_claim_needs_what_makes_its_verdict_mean_something():

@@ -1,10 +1,14 @@
 """The command line answers, refuses in one sentence, and says in its exit status which it did."""
 
+import functools
 import json
+import subprocess
+import sys
 
 import pytest
 from typer.testing import CliRunner
 
+import eosbench.curvature
 from eosbench.cli import app
 
 FILE = """
@@ -40,10 +44,50 @@ def test_list(claims):
     assert "toy/two" in call("list", "--topic", "toy", "--document", "talk").stdout
 
 
+@pytest.mark.parametrize("width", [60, 80, 100])
+def test_what_is_read_fits_the_terminal(claims, monkeypatch, width):
+    monkeypatch.setenv("COLUMNS", str(width))
+    name = "toy/" + "-".join(["long"] * 8)
+    long = FILE.replace("toy/one", name).replace("$x > 0$", "word " * 80).replace("slide 1", "slide " * 20)
+    (claims / "claims" / "test_toy.py").write_text(long)
+    listed, shown = call("list").stdout.splitlines(), call("show", name).stdout.splitlines()
+    assert max(map(len, (*listed, *shown))) <= width
+    assert len(listed[1]) > width - 12
+    assert (width == 60) == ("place" not in listed[0])
+
+
 def test_show(claims):
     done = call("show", "toy/two")
     assert "needs a GPU" in done.stdout
     assert "A talk (talk)" in done.stdout
+    assert "run " not in done.stdout
+    file = claims / "claims" / "test_toy.py"
+    file.write_text(FILE.replace('expected="holds"', 'expected="holds", uses=("toy/two",), experiment="toy/shared"'))
+    lines = call("show", "toy/one", "--claims", "claims/../claims").stdout.splitlines()
+    shown = dict(line.split(maxsplit=1) for line in lines[1:])
+    assert (shown["uses"], shown["experiment"]) == ("toy/two", "toy/shared")
+    assert shown["file"] == "claims/../claims/test_toy.py"
+    assert shown["run"] == "eosbench run toy/one --claims claims/../claims"
+
+
+def test_what_is_not_listed_and_what_is_stated_twice_is_told(claims):
+    (claims / "claims" / "test_broken.py").write_text("from eosbench import Claim\ndef (:")
+    (claims / "claims" / "test_again.py").write_text(FILE)
+    done = call("list", "--topic", "toy")
+    assert done.exit_code == 0
+    assert done.stderr.splitlines() == [
+        "eosbench: claims/test_broken.py, line 2, cannot be parsed: invalid syntax",
+        "eosbench: toy/one is stated in claims/test_again.py and in claims/test_toy.py; rename one of them",
+        "eosbench: toy/two is stated in claims/test_again.py and in claims/test_toy.py; rename one of them",
+    ]
+
+
+def test_a_terminal_without_the_signs_gets_the_words(claims, monkeypatch):
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    (claims / "claims" / "test_toy.py").write_text(FILE.replace("slide 1", "§ 1"), encoding="utf-8")
+    done = subprocess.run([sys.executable, "-m", "eosbench", "list"], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "toy/one" in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -77,7 +121,7 @@ def test_an_empty_directory_states_no_claims(claims):
 def test_run_prints_its_pytest_command_and_passes_on_its_status(claims, capfd):
     done = call("run", "toy/one", "--report", "elsewhere")
     printed = capfd.readouterr().out + done.stdout
-    assert "$ pytest claims --claims-report=elsewhere --claims-progress -q -k toy/one" in printed
+    assert "$ pytest claims --claims-report=elsewhere --claims-progress -q --claims-only=toy/one" in printed
     assert done.exit_code == 0
     found = json.loads((claims / "elsewhere" / "claims.json").read_text())
     assert {entry["id"]: entry["verdict"] for entry in found["claims"]} == {
@@ -88,7 +132,7 @@ def test_run_prints_its_pytest_command_and_passes_on_its_status(claims, capfd):
 
 def test_run_passes_on_precision_and_scale(claims, capfd):
     done = call("run", "toy/one", "--scale", "paper", "--dtype", "float32")
-    assert "-k toy/one --claims-dtype float32 --claims-scale paper" in capfd.readouterr().out + done.stdout
+    assert "--claims-only=toy/one --claims-dtype float32 --claims-scale paper" in capfd.readouterr().out + done.stdout
     assert done.exit_code == 0
     assert call("run", "toy/one", "--scale", "huge").exit_code != 0
     assert "invalid choice: 'huge'" in capfd.readouterr().err
@@ -125,6 +169,27 @@ def test_explain_tells_what_a_case_required_and_measured(claims):
     assert "ran no case" in call("explain", "claims/test_toy.py::test_two").stderr
 
 
+def test_explain_tells_where_a_case_failed(claims):
+    file = claims / "claims" / "test_toy.py"
+    file.write_text(FILE + "    raise RuntimeError('no luck')\n")
+    done = call("explain", "claims/test_toy.py::test_one[x=1]")
+    assert done.exit_code == 1
+    assert "case, error, 0.00 s: RuntimeError: no luck" in done.stdout
+    assert f"claims/test_toy.py:{len(FILE.splitlines()) + 1}: RuntimeError" in done.stdout
+    file.write_text(FILE + "    __import__('os').abort()\n")
+    assert (
+        f'test_toy.py", line {len(FILE.splitlines()) + 1} in test_one'
+        in call("explain", "claims/test_toy.py::test_one[x=1]").stdout
+    )
+
+
+def test_explain_fits_the_terminal(claims, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = call("explain", "claims/test_toy.py::test_one[x=1]").stdout
+    assert max(map(len, shown.splitlines())) <= 60
+    assert "x (at_least): satisfied; measured 1, predicted 0.5," in shown
+
+
 def report(claims, name, **changes):
     """A report's claims.json with one claim changed."""
     (claims / name).mkdir(exist_ok=True)
@@ -159,6 +224,10 @@ def test_compare_prints_exactly_what_changed(claims):
     partial = report(claims, "d", constants=[constant], verdict="partial", seconds=10.0)
     assert call("compare", old, partial).exit_code == 0
 
+    gone = report(claims, "e", constants=[], seconds=10.0)
+    assert call("compare", old, gone).stdout == "WORSE  toy/one no longer checks c\n"
+    assert call("compare", old, gone).exit_code == 1
+
 
 def test_reports_of_another_schema_are_refused(claims):
     (claims / "claims.json").write_text('{"schema": "eosbench-claims/99"}')
@@ -168,6 +237,12 @@ def test_reports_of_another_schema_are_refused(claims):
     (claims / "claims.json").write_text("[")
     assert "is not JSON" in call("compare", "claims.json", "claims.json").stderr
     assert "cannot be read" in call("compare", "nowhere", "claims.json").stderr
+    for lacking in ({}, {"environment": {}, "claims": [{"id": "toy/one"}]}, {"claims": []}):
+        (claims / "claims.json").write_text(json.dumps({"schema": "eosbench-claims/1"} | lacking))
+        for arguments in (("compare", "claims.json", "claims.json"), ("history", ".")):
+            done = call(*arguments)
+            assert done.exit_code == 2
+            assert "claims.json lacks what is compared" in done.stderr
 
 
 def test_history_shows_verdicts_over_versions(claims):
@@ -198,6 +273,10 @@ def test_bench_renders_what_asv_saved_and_says_a_regression_in_its_status(claims
     assert "S.track_hvps: 12 at 11111111, 14 at 22222222" in done.stdout
     assert "1 regression at 22222222" in (claims / "bench-report" / "index.html").read_text()
     assert "holds no results of asv; measure with `asv run`" in call("bench", "elsewhere").stderr
+    (saved / "benchmarks.json").write_text("{}")
+    done = call("bench")
+    assert done.exit_code == 1
+    assert done.stdout.startswith("No count and no error was compared at 22222222.\n  here: ")
 
 
 def test_a_new_claim_runs_as_it_is(claims):
@@ -209,12 +288,16 @@ def test_a_new_claim_runs_as_it_is(claims):
     assert {entry["id"]: entry["verdict"] for entry in found["claims"]}["descent/of-mine"] == "holds"
     assert "exists" in call("new", "descent/of-mine").stderr
     assert "an id reads 'topic/name'" in call("new", "Mine").stderr
+    done = call("new", "descent/more", "--claims", str(path))
+    assert done.exit_code == 2
+    assert "is a file; name the directory" in done.stderr
 
 
 def test_doctor_finds_what_decides_what_runs(claims, monkeypatch):
     monkeypatch.setenv("EOSBENCH_DATA", str(claims / "claims"))
+    monkeypatch.setattr("eosbench.__version__", "17.4")
     found = call("doctor").stdout
-    for word in ("jax", "cores", "devices", "precision", "digits", "test_toy.py"):
+    for word in ("jax", "cores", "devices", "precision", "digits", "test_toy.py", "17.4"):
         assert word in found
 
 
@@ -224,7 +307,10 @@ def test_sharpness_of_a_loss_of_ones_own(claims):
         "def loss(x):\n    return jnp.sum(jnp.array([3.0, 5.0, -9.0]) * x**2) / 2\n"
         "params = jnp.ones(3)\n"
         "def other():\n    return jnp.ones(3)\n"
+        "def bad():\n    raise OSError('no file')\n"
+        "def broken(x):\n    return jnp.sum(jnp.log(-x))\n"
     )
+    (claims / "exits.py").write_text("raise SystemExit(3)")
     assert [line.split(" ± ")[0] for line in call("sharpness", "mymodel:loss", "-k", "2").stdout.splitlines()] == [
         "5",
         "3",
@@ -234,10 +320,27 @@ def test_sharpness_of_a_loss_of_ones_own(claims):
         (("nomodel:loss",), "nomodel cannot be imported"),
         (("mymodel:gain",), "mymodel has no 'gain'"),
         (("mymodel:loss", "-k", "4"), "k is 4"),
+        (("./mymodel:loss",), "'./mymodel:loss' names no loss of a module"),
+        ((":loss",), "':loss' names no loss of a module"),
+        (("exits:loss",), "exits raised SystemExit: 3 while it was imported"),
+        (("mymodel:loss", "--params", "bad"), "bad of mymodel raised OSError: no file; it must make the pytree"),
+        (("mymodel:broken",), "Hessian is nan or infinite at params; give another --params NAME"),
     ]:
         done = call("sharpness", *arguments)
         assert done.exit_code == 2
         assert sentence in done.stderr
+
+
+def test_sharpness_that_is_not_reached_has_a_remedy_that_the_command_has(claims, monkeypatch):
+    (claims / "quartic.py").write_text(
+        "import jax.numpy as jnp\ndef loss(x):\n    return jnp.sum(x**4)\nparams = jnp.linspace(1, 2, 300)\n"
+    )
+    few = functools.partial(eosbench.curvature.sharpness, max_hvps=10)
+    monkeypatch.setattr("eosbench.curvature.sharpness", few)
+    done = call("sharpness", "quartic:loss")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("eosbench: not converged: the largest error is ")
+    assert done.stderr.endswith(" after 10 products; give a larger --rtol\n")
 
 
 COMMANDS = ("list", "show", "run", "explain", "report", "compare", "history", "new", "doctor", "sharpness")

@@ -49,6 +49,8 @@ def reading(kind, *args, **kwargs):
         ("at_most", (np.array([0.0, 5.0, 1.0]), 2.0), "violated"),  # the worst entry counts
         ("constant", (0.25, 0.2501, 1e-3), "satisfied"),
         ("constant", (0.25, 0.26, 1e-3), "violated"),
+        ("monotone", (np.array([3, 2, 1], np.uint8),), "satisfied"),  # differences do not wrap
+        ("monotone", ([1, 1],), "satisfied"),  # not above is enough
     ],
 )
 def test_reading(kind, args, expected):
@@ -67,6 +69,7 @@ def test_a_measured_value_that_is_not_finite_violates(kind, rest, bad):
 def test_an_unbounded_uncertainty_decides_nothing():
     assert reading("at_most", 1.0, 2.0, uncertainty=np.inf) == "indeterminate"
     assert reading("at_most", 2.0, 1.0, uncertainty=np.inf) == "indeterminate"
+    assert reading("at_most", np.nan, 2.0, uncertainty=np.inf) == "violated"
     for bad in (np.nan, -1.0):
         with pytest.raises(EvidenceError, match="uncertainty"):
             reading("at_most", 1.0, 2.0, uncertainty=bad)
@@ -96,12 +99,54 @@ def test_non_finite_sequences_and_fits_violate():
         ("at_most", ([], 2.0)),
         ("at_most", (np.zeros(3), np.zeros(2))),
         ("monotone", ([1.0],)),
+        ("requires", (lambda: False,)),
+        ("requires", ("False",)),
+        ("requires", (np.nan,)),
+        ("requires", (np.array([True, False]),)),
+        ("equal", (2**53 + 1, 2**53)),
+        ("close", (1.0, 1.0, -0.1)),  # a control would fire through it
+        ("constant", (1.0, 1.0, -0.1)),
     ],
 )
 def test_what_is_not_evidence_is_refused_in_one_sentence(kind, args):
     with pytest.raises(EvidenceError, match="'name': ") as raised:
         reading(kind, *args)
     assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "options"),
+    [
+        ("equal", (1.0, 99.0), {"ulps": np.nan}),
+        ("equal", (1.0, 99.0), {"ulps": np.inf}),
+        ("equal", (1.0, 1.0), {"ulps": 4}),
+        ("rate", ([1.0, 2.0, 4.0], [1.0, 2.0, 4.0]), {"exponent": 1, "tolerance": -1}),
+        ("bounded_by", ([1.0, 0.5, 0.25], [1.0, 0.5, 0.25]), {"constant": -1}),
+        ("fraction", (3, 5), {"at_least": 60}),
+        ("fraction", (3, 5), {"at_least": 0.5, "confidence": 95}),
+        ("fraction", (3.5, 5), {"at_least": 0.5}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": ("x",)}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": "xy"}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": ("x", "y"), "style": "dots"}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": ("x", "y"), "scale": "log"}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": ("x", "y"), "spread": [0.1, -0.1]}),
+        ("series", ([1.0, 2.0], [1.0, 2.0]), {"axes": ("x", "y"), "spread": [0.1, 0.1, 0.1]}),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_in_one_sentence(kind, args, options):
+    with pytest.raises(EvidenceError, match=f"'name': .*{next(reversed(options))}|'name': k=") as raised:
+        reading(kind, *args, **options)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_name_is_a_string():
+    for record in (
+        lambda e: e.requires(None, True),
+        lambda e: e.at_most(None, 1.0, 2.0),
+        lambda e: e.series(3, [1.0, 2.0], [1.0, 2.0], axes=("x", "y")),
+    ):
+        with pytest.raises(EvidenceError, match="give a string"):
+            record(new())
 
 
 def test_a_rate_is_the_slope_with_its_standard_error():

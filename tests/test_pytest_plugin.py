@@ -147,8 +147,24 @@ WRONG = {
     "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
     "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
     "two claims with one id": (
-        claim("one") + claim("one").replace("one =", "two =").replace("@one", "@two"),
+        claim("one") + claim("two").replace("toy/two", "toy/one"),
         "another claim",
+    ),
+    "a check that is defined twice": (
+        claim("one") + claim("two").replace("def test_two", "def test_one"),
+        "test_one is not the function of this name in its module",
+    ),
+    "a check in a class": (
+        claim("one").replace("\n@one", "\nclass Checks:\n  @staticmethod\n  @one").replace("\ndef", "\n  def"),
+        "test_one is not the function of this name in its module",
+    ),
+    "a claim that is not at module level": (
+        "if True:\n  one" + claim("one").partition("one")[2],
+        "write `name = Claim(...)` at module level",
+    ),
+    "parametrize": (
+        "import pytest\n" + claim("one").replace("@one", "@pytest.mark.parametrize('x', [3.0])\n@one"),
+        "has a mark `parametrize`",
     ),
     "a claim in no variable": (
         claim("one").replace("one = ", "o = [").replace('s")', 's")]').replace("@one", "@o[0]"),
@@ -265,6 +281,12 @@ def test_skips_are_out_of_scope_with_their_reason(project):
     assert found["claims"][0]["reasons"] == ["needs a GPU"]
 
 
+def test_a_skip_does_not_hide_a_comparison(project):
+    p = project(a=claim("one", body="import pytest; evidence.at_most('x', 2.0, 1.0); pytest.skip('later')"))
+    assert p.runpytest("claims", *SERIAL).ret == 1
+    assert results(p)["verdicts"] == {"toy/one": "broken"}
+
+
 SIZES = "evidence.out_of_scope('the data are missing; get them') if evidence.scale == 'paper' else None"
 
 
@@ -291,6 +313,51 @@ def test_fixtures_and_marks_work_in_a_check(project):
     p.runpytest("claims", "-rx", *SERIAL).assert_outcomes(xfailed=3)
     p = project(a=text)
     assert p.runpytest("claims", *SERIAL).ret == 0
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_a_fixture_that_fails_in_the_end_breaks_the_claim_and_keeps_its_evidence(project, arguments):
+    text = "import pytest\n@pytest.fixture\ndef data():\n    yield\n    raise OSError('cannot close')\n"
+    p = project(a=text + claim("one").replace("evidence, x", "evidence, data, x"))
+    assert p.runpytest("claims", *arguments).ret == 1
+    found = results(p)
+    assert found["verdicts"] == {"toy/one": "broken"}
+    assert all(case["records"] and "teardown failed" in case["message"] for case in found["cases"])
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_one_claim_alone_by_its_exact_id(project, arguments):
+    p = project(a=claim("one") + claim("more").replace("toy/more", "toy/one-more"))
+    assert p.runpytest("claims", "--claims-only", "toy/one", *arguments).ret == 0
+    assert results(p, "claims-report/partial")["verdicts"] == {"toy/one": "holds", "toy/one-more": "not run"}
+
+
+def test_a_report_that_cannot_be_made_says_where_the_evidence_is(project, monkeypatch):
+    monkeypatch.setattr("eosbench.report.write", lambda *arguments: 1 / 0)
+    done = project(a=claim("one")).runpytest("claims", *SERIAL)
+    assert done.ret == pytest.ExitCode.INTERNAL_ERROR
+    done.stdout.fnmatch_lines(["*could not be written (ZeroDivisionError*kept in */claims-report/evidence.jsonl."])
+
+
+def test_the_last_run_that_finished_is_kept(project):
+    p = project(a=claim("one"))
+    evidence, before = (p.path / "claims-report" / name for name in ("evidence.jsonl", "previous.jsonl"))
+    p.runpytest("claims", *SERIAL)
+    finished = evidence.read_text()
+    (p.path / "claims" / "test_a.py").write_text(HEAD + claim("one", body="x = 0.1"))
+    p.runpytest("claims", "-x", *SERIAL)  # stops early
+    assert before.read_text() == finished != evidence.read_text()
+    p.runpytest("claims", *SERIAL)
+    assert before.read_text() == finished
+
+
+def test_other_reporters_are_left_alone(project):
+    p = project(a=claim("one", body="x = 0.1"))
+    p.runpytest("claims", "--junitxml=junit.xml", *SERIAL)
+    assert "<property" not in (p.path / "junit.xml").read_text()
+    done = p.runpytest("claims", "--claims-progress", *SERIAL)
+    done.stdout.fnmatch_lines(["FAILED claims/test_a.py::test_one*"])
+    assert p.runpytest_subprocess("claims", "--claims-progress", "-p", "no:terminal", *SERIAL).ret == 1
 
 
 def test_a_failing_fixture_breaks_the_claim(project):

@@ -41,6 +41,9 @@ BLUNT = case("violated", "positive control")
         ([case("violated"), FIRED, COUNTEREXAMPLE], "y", "refuted"),
         ([case("violated"), POSITIVE], None, "refuted"),
         ([case("violated"), BLUNT], None, "inconclusive"),
+        ([case("violated"), POSITIVE, SILENT], None, "inconclusive"),
+        ([case("violated"), POSITIVE, case(check="a step of the argument")], None, "refuted"),
+        ([case("violated"), POSITIVE, case("violated", check="a step of the argument")], None, "inconclusive"),
         ([case("violated"), case("error"), SILENT], None, "refuted"),
         ([case(), SILENT], None, "inconclusive"),
         ([case(), FIRED, SILENT], None, "inconclusive"),
@@ -131,6 +134,13 @@ def test_read():
     assert read([unmet, record("violated")], "control") == "violated"
     with pytest.raises(ValueError, match="recorded no comparison"):
         read([unmet])
+
+
+def test_the_admissible_interval_is_that_of_all_values():
+    detail = {"smallest": 0.2498, "largest": 0.2503}
+    worst = record(kind="constant", measured=0.2503, predicted=0.25, tolerance=1e-3, detail=detail)
+    (constant,) = judge(CLAIM, [case(records=[worst]), FIRED]).constants
+    assert (constant.low, constant.high) == (pytest.approx(0.2493), pytest.approx(0.2508))
 
 
 def test_a_case_passes_where_the_expected_verdict_stays_in_reach():

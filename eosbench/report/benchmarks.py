@@ -2,7 +2,8 @@
 
 Counts of Hessian-vector products and of traces are exact: one more than at the commit before is a regression. So is an
 error that grew to more than twice what it was, and a count or an error that is not measured any more. Times and memory
-vary with the machine's load; they inform and are never held against a commit.
+vary with the machine's load; they inform and are never held against a commit. A commit of which no count and no error
+could be compared with an earlier one has not passed.
 """
 
 import json
@@ -47,6 +48,10 @@ class Measurement:
     value: float
     low: float
     high: float
+
+
+_Measured = dict[tuple[str, str], Measurement]
+"""What one commit gave, by benchmark and parameters."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +137,20 @@ class Machine:
         return [series for series in gating if before in series.values and last not in series.values]
 
     @property
+    def compared(self) -> list[Series]:
+        """Counts and errors that the last commit has, and some commit before it."""
+        return [series for series in self._measured_last if len(series.values) > 1]
+
+    @property
+    def incomparable(self) -> list[Series]:
+        """Counts and errors that the last commit is the first to have, new ones or such as read otherwise now."""
+        return [series for series in self._measured_last if len(series.values) == 1 < len(self.commits)]
+
+    @property
+    def _measured_last(self) -> list[Series]:
+        return [s for s in self.series if s.kind in ("count", "error") and self.commits[-1].hash in s.values]
+
+    @property
     def latest(self) -> list[Regression]:
         """Those of the last commit alone."""
         return [regression for regression in self.regressions if regression.after == self.commits[-1]]
@@ -147,34 +166,36 @@ def read(directory: Path) -> list[Machine]:
     if not known.is_file():
         raise BenchmarksError(f"{directory} holds no results of asv; measure with `asv run`, or name its results_dir")
     benchmarks = {name: entry for name, entry in _json(known).items() if isinstance(entry, dict)}
-    found: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    found: dict[tuple[str, str], list[tuple[Commit, _Measured]]] = {}
     for file in sorted(directory.glob("*/*.json")):
         if file.name != "machine.json":
             saved = _json(file)
-            if not {"commit_hash", "date", "env_name", "result_columns", "results"} <= saved.keys():
-                raise BenchmarksError(f"{file} is no result of asv; remove it, or measure again with `asv run`")
-            found.setdefault((file.parent.name, saved["env_name"]), []).append(saved)
+            try:
+                commit = Commit(str(saved["commit_hash"]), float(saved["date"]) / 1000)
+                measured = dict(_measurements(saved, benchmarks))
+                found.setdefault((file.parent.name, str(saved["env_name"])), []).append((commit, measured))
+            except (AttributeError, IndexError, KeyError, TypeError, ValueError):
+                raise BenchmarksError(
+                    f"{file} is no result of asv; remove it, or measure again with `asv run`"
+                ) from None
     if not found:
         raise BenchmarksError(f"{directory} holds no results of any commit; measure with `asv run`")
     return [
-        _machine(name, environment, _facts(directory / name / "machine.json"), saved, benchmarks)
-        for (name, environment), saved in sorted(found.items())
+        _machine(name, environment, _facts(directory / name / "machine.json"), results)
+        for (name, environment), results in sorted(found.items())
     ]
 
 
-def _machine(
-    name: str, environment: str, facts: str, saved: list[dict[str, Any]], benchmarks: dict[str, dict[str, Any]]
-) -> Machine:
-    saved = sorted(saved, key=lambda result: float(result["date"]))
-    commits = tuple(Commit(result["commit_hash"], float(result["date"]) / 1000) for result in saved)
+def _machine(name: str, environment: str, facts: str, results: list[tuple[Commit, _Measured]]) -> Machine:
+    results = sorted(results, key=lambda result: result[0].date)
     values: dict[tuple[str, str], dict[str, Measurement]] = {}
-    for result in saved:
-        for key, measurement in _measurements(result, benchmarks):
-            values.setdefault(key, {})[result["commit_hash"]] = measurement
+    for commit, measured in results:
+        for key, measurement in measured.items():
+            values.setdefault(key, {})[commit.hash] = measurement
     series = tuple(
         Series(benchmark, parameters, by_commit) for (benchmark, parameters), by_commit in sorted(values.items())
     )
-    return Machine(name, environment, facts, commits, series)
+    return Machine(name, environment, facts, tuple(commit for commit, _ in results), series)
 
 
 def _measurements(

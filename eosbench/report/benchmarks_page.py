@@ -1,6 +1,7 @@
 """The history of what asv measured as one self-contained HTML page that asks the network for nothing."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from eosbench.report import figures
@@ -22,23 +23,36 @@ _SCALED = {"time": 1e3, "memory": 1e-6}
 def headline(machines: list[Machine]) -> str:
     """One sentence about the last commit of every machine."""
     last = " and ".join(sorted({machine.commits[-1].short for machine in machines}))
-    found = complaints(machines)
-    if found:
-        return f"{plural(len(found), 'regression')} at {last}"
-    if all(len(machine.commits) == 1 for machine in machines):
-        return f"One commit was measured, {last}: there is nothing to compare it with"
-    return f"No count and no error is worse at {last} than at the commit before"
+    worse = sum(len(machine.latest) + len(machine.missing) for machine in machines)
+    if worse:
+        return f"{plural(worse, 'regression')} at {last}"
+    compared = sum(len(machine.compared) for machine in machines)
+    if compared:
+        return f"No count and no error is worse at {last} than at the commit before, of {compared} compared"
+    if complaints(machines):
+        return f"No count and no error was compared at {last}"
+    return f"One commit was measured, {last}: there is nothing to compare it with"
 
 
 def complaints(machines: list[Machine]) -> list[str]:
     """What is wrong with the last commit, a sentence each."""
+    return [sentence for machine in machines for sentence in _complaints(machine)]
+
+
+def _complaints(machine: Machine) -> Iterator[str]:
+    last = machine.commits[-1].short
+    yield from (regression.sentence for regression in machine.latest)
+    yield from (f"{series.name}: no longer measured at {last}" for series in machine.missing)
+    if not machine.compared and (len(machine.commits) > 1 or not machine.series):
+        yield f"{machine.name}: no count and no error of {last} can be compared with one before; measure with `asv run`"
+
+
+def incomparable(machines: list[Machine]) -> list[str]:
+    """Counts and errors of the last commit that say nothing of it yet, a sentence each."""
     return [
-        sentence
+        f"{series.name}: new or changed at {machine.commits[-1].short}, nothing to compare with"
         for machine in machines
-        for sentence in (
-            *(regression.sentence for regression in machine.latest),
-            *(f"{series.name}: no longer measured at {machine.commits[-1].short}" for series in machine.missing),
-        )
+        for series in machine.incomparable
     ]
 
 
@@ -63,6 +77,7 @@ def page(machines: list[Machine]) -> str:
     return template.render(
         headline=headline(machines),
         complaints=complaints(machines),
+        incomparable=incomparable(machines),
         sections=[(machine, _panels(f"machine-{i}", machine), _worse(machine)) for i, machine in enumerate(machines)],
         shown=shown,
         style=stylesheet(),

@@ -83,7 +83,10 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True)
 class Panel:
-    """A drawn pair of axes, its labels, which may hold formulas, its legend, and how many curves had no room."""
+    """A drawn pair of axes, its labels, which may hold formulas, its legend, and how many curves had no room.
+
+    What cannot be drawn has a sentence in place of the drawing.
+    """
 
     svg: Markup
     x_label: str
@@ -135,10 +138,18 @@ def panels(claim_id: str, cases: Sequence[Case], points: int) -> list[Panel]:
     for case in cases:
         name = "counterexample" if case["role"] == "counterexample" else case["case"] and case_name(case)
         for series in case["series"]:
-            x_label, y_label = (symbolic(one_line(label, 80)) for label in series["axes"])
-            groups.setdefault((x_label, y_label, str(series["scale"])), []).append(_Curve(one_line(name, 80), series))
-    drawn = list(groups.items())[:_PANELS]
-    return [_panel(f"{claim_id}-{i}", key, _once(curves), points) for i, (key, curves) in enumerate(drawn)]
+            groups.setdefault(_axes(series), []).append(_Curve(one_line(name, 80), series))
+    return [
+        _panel(f"{claim_id}-{i}", key, curves, points) for i, (key, curves) in enumerate(list(groups.items())[:_PANELS])
+    ]
+
+
+def _axes(series: dict[str, Any]) -> tuple[str, str, str]:
+    """Labels and scale; a label is empty where a file of another origin has none."""
+    recorded = series.get("axes")
+    labels = recorded if isinstance(recorded, list) else []
+    x_label, y_label = (symbolic(one_line(label, 80)) for label in [*labels, "", ""][:2])
+    return x_label, y_label, str(series.get("scale"))
 
 
 def _once(curves: list[_Curve]) -> list[_Curve]:
@@ -159,13 +170,18 @@ def _length(x: Sequence[Any]) -> float:
     return max(values, default=0.0) - min(values, default=0.0)
 
 
-def _panel(salt: str, key: tuple[str, str, str], curves: list[_Curve], points: int) -> Panel:
+def _panel(salt: str, key: tuple[str, str, str], recorded: list[_Curve], points: int) -> Panel:
     x_label, y_label, scale = key
-    kept = _kept(curves)
-    groups = _groups(kept)
-    drawn = _drawn(kept, groups)
-    svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, drawn, points)
-    return Panel(Markup(svg), x_label, y_label, _legend(kept, groups, drawn), len(curves) - len(kept))
+    try:
+        curves = _once(recorded)
+        kept = _kept(curves)
+        groups = _groups(kept)
+        drawn = _drawn(kept, groups)
+        svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, drawn, points)
+        return Panel(Markup(svg), x_label, y_label, _legend(kept, groups, drawn), len(curves) - len(kept))
+    except Exception as problem:  # of curves that may hold anything; the rest of the report must not be lost with them
+        told = f"could not be drawn: {type(problem).__name__}: {one_line(problem)}"
+        return Panel(Markup('<p class="muted">{}</p>').format(told), x_label, y_label, (), omitted=0)
 
 
 def _kept(curves: list[_Curve]) -> list[_Curve]:

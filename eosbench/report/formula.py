@@ -1,4 +1,4 @@
-"""Text with $formulas$ as HTML with MathML, harmless whatever the text."""
+"""Text with formulas as HTML with MathML, harmless whatever the text."""
 
 import re
 from collections.abc import Iterator
@@ -15,7 +15,13 @@ from eosbench.report.notation import clip, printable
 _LONGEST_TEXT = 4000
 _LONGEST_FORMULA = 1500
 
-_FORMULA = re.compile(r"(?<!\\)\$((?:[^$\\]|\\.)+)\$([.,;:!?)’”]*)", re.DOTALL)
+# A formula between $...$, $$...$$ or \(...\), in which a \text may hold others, and the punctuation after it.
+_FORMULA = re.compile(
+    r"(?<!\\)(?:(?P<fence>\$\$?)(?P<tex>(?:\\text\s*\{[^{}]*\}|[^$\\]|\\.)++)(?P=fence)|\\\((?P<round>.+?)\\\))"
+    r"(?P<stop>[.,;:!?)’”]*)",
+    re.DOTALL,
+)
+_TEXT = re.compile(r"\\text\s*\{([^{}$]*)\$([^{}$]*)\$([^{}]*)\}")
 
 # latex2mathml reads f''^2 as a double superscript; TeX takes it as the square of f''.
 _PRIMED_POWER = re.compile(r"([A-Za-z]|\\[A-Za-z]+)('+)\^")
@@ -38,16 +44,18 @@ _VALUE = re.compile(r"[\w.%+ -]{0,40}")
 
 
 def typeset(text: str) -> Markup:
-    """The text, escaped, each `$...$` in it as MathML; a formula that cannot be read is shown as its TeX source."""
+    """The text, escaped, each formula in it as MathML; one that cannot be read is shown as its TeX source."""
     text = clip(printable(text), _LONGEST_TEXT)
     parts, position = [], 0
     for match in _FORMULA.finditer(text):
         parts.append(escape(text[position : match.start()].replace(r"\$", "$")))
-        pieces = formula(match[1])
+        pieces = formula(match["tex"] or match["round"])
         # No line may begin with the full stop after a formula.
         parts += pieces[:-1]
         parts.append(
-            Markup('<span class="unbroken">{}{}</span>').format(pieces[-1], match[2]) if match[2] else pieces[-1]
+            Markup('<span class="unbroken">{}{}</span>').format(pieces[-1], match["stop"])
+            if match["stop"]
+            else pieces[-1]
         )
         position = match.end()
     parts.append(escape(text[position:].replace(r"\$", "$")))
@@ -61,12 +69,12 @@ def formula(tex: str) -> tuple[Markup, ...]:
     if len(tex) > _LONGEST_FORMULA:
         return source
     try:
-        tree = convert_to_element(_PRIMED_POWER.sub(r"{\1\2}^", tex))
+        tree = convert_to_element(_PRIMED_POWER.sub(r"{\1\2}^", _without_inner(tex)))
     except Exception:  # its parser raises errors of many kinds, and RecursionError on deep nesting
         return source
     for element in tree.iter():
-        if element.tag not in _ELEMENTS:
-            return source
+        if element.tag not in _ELEMENTS or (element.text or "").startswith("\\"):
+            return source  # no MathML, or a command that the converter does not know
         element.attrib = {
             name: value for name, value in element.attrib.items() if name in _ATTRIBUTES and _VALUE.fullmatch(value)
         }
@@ -75,6 +83,14 @@ def formula(tex: str) -> tuple[Markup, ...]:
     pieces = list(_pieces(tree)) if len("".join(tree.itertext())) > _LONG_FORMULA else [tree]
     pieces[0].set("alttext", tex)
     return tuple(Markup(ElementTree.tostring(piece, encoding="unicode")) for piece in pieces)
+
+
+def _without_inner(tex: str) -> str:
+    r"""The formula with each $...$ within a \text beside that text, as the converter knows none within."""
+    before = None
+    while before != tex:
+        before, tex = tex, _TEXT.sub(r"\\text{\1}\2\\text{\3}", tex)
+    return tex
 
 
 def _pieces(tree: Element) -> Iterator[Element]:

@@ -85,14 +85,15 @@ def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
             _code(claim.id),
             _text(record["name"]),
             f"{digits(record['predicted'], 6)} ± {digits(record['tolerance'], 2)}" if rate else "0 or more",
-            f"{digits(record['measured'] if rate else record['detail']['slope'], 4)} "
-            f"± {digits(record['detail']['standard error'], 2)}",
+            f"{digits(record['measured'] if rate else detail.get('slope'), 4)} "
+            f"± {digits(detail.get('standard error'), 2)}",
             _text(case_name(case)),
         )
         for case in claim.of_role("case")
         if case["reading"] != "vacuous"
         for record in case["records"]
         if (rate := record["kind"] == "rate") or record["kind"] == "bounded_by"
+        for detail in [record.get("detail") or {}]
     ]
 
 

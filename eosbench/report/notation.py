@@ -19,11 +19,11 @@ SYMBOLS: dict[str, str] = {
 """Every verdict with its symbol, from the most to the least settled."""
 
 MEANINGS: dict[str, str] = {
-    "holds": "every planned case satisfied, every control fired",
+    "holds": "every case satisfied (or vacuous, and counted as that), every control fired",
     "corrected": "the printed form is violated by a counterexample, and the corrected form holds",
     "refuted": "violated where its hypotheses are met, and no weaker form is claimed",
     "inconclusive": "a case too close to call, or a control that did not fire",
-    "vacuous": "the hypotheses are never met on the grid",
+    "vacuous": "the hypotheses of one of its checks are met in none of its cases",
     "broken": "a planned case ended in an error, a timeout, a crash, or was lost",
     "partial": "some of its own cases or controls were not selected",
     "not run": "nothing of it ran",

@@ -32,6 +32,35 @@ _UNFINISHED: Case = {
 _UNKNOWN = {"authors": "", "year": None, "url": ""}
 """What older files lack of a source."""
 
+_KINDS: dict[str, dict[str, Any]] = {
+    "run": {"selection": dict, "environment": dict},
+    "claim": {
+        **dict.fromkeys(("id", "topic", "printed", "expected", "experiment", "file"), str),
+        **dict.fromkeys(("corrected", "out_of_scope"), str | None),
+        "source": dict,
+        "uses": list,
+    },
+    "planned": dict.fromkeys(("nodeid", "claim", "check", "case", "role"), str),
+    "started": {"nodeid": str},
+    "case": {
+        **dict.fromkeys(("nodeid", "status", "message"), str),
+        "reading": str | None,
+        "products": int,
+        "records": list,
+        "series": list,
+    },
+    "collect error": {"file": str, "message": str},
+    "end": {"outcome": str, "seconds": float | int | None},
+}
+"""What a line of each type holds. Later versions may write lines of other types."""
+_SOURCE = dict.fromkeys(("document", "title", "place"), str)
+_REQUIRES = {"name": str, "met": bool}
+_COMPARISON = dict.fromkeys(("name", "kind", "reading"), str)
+_READINGS = ("satisfied", "violated", "indeterminate")
+_NUMBERS = ("measured", "predicted", "tolerance", "margin", "uncertainty", "slack")
+_LATER: dict[str, Any] = {"selection": {}, "environment": {}, "uses": []}
+"""What older files lack of a line."""
+
 
 class ResultsError(Exception):
     """The results file cannot be read; the message is one sentence that names file and remedy."""
@@ -298,7 +327,8 @@ def read(path: Path) -> Results:
     """Reads a results file, also one whose run was killed while it wrote its last line.
 
     Raises:
-        ResultsError: there is no such file, it is of a newer schema, or a line other than the last is damaged.
+        ResultsError: there is no such file, it is of a newer schema, or a line is damaged in another way than the last
+            one cut short.
     """
     run: dict[str, Any] | None = None
     end: dict[str, Any] = {"outcome": "killed", "seconds": None}
@@ -307,7 +337,9 @@ def read(path: Path) -> Results:
     finished: dict[str, Case] = {}
     started: set[str] = set()
     collect_errors = []
-    for line in _lines(path):
+    for i, line in _lines(path):
+        if damaged := next(_damaged(_UNFINISHED | _LATER | line), None):
+            raise ResultsError(f"{path}, line {i}, is damaged: {damaged!r} is missing or of another kind.")
         match line["type"]:
             case "run":
                 run = line
@@ -352,7 +384,27 @@ def read(path: Path) -> Results:
     )
 
 
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
+def _damaged(line: dict[str, Any]) -> Iterator[str]:
+    """The keys of a line, and then those of what it holds, that are missing or of another kind."""
+    kind = line["type"]
+    yield from _lacking(line, _KINDS.get(kind, {}))
+    if kind == "claim":
+        yield from _lacking(line["source"], _SOURCE)
+    for record in line["records"] if kind == "case" else ():
+        requires = isinstance(record, dict) and record.get("kind") == "requires"
+        yield from _lacking(record, _REQUIRES if requires else _COMPARISON)
+        if not requires:
+            yield from (key for key in _NUMBERS if math.isnan(number(record.get(key))) and record.get(key) != "nan")
+            yield from () if record["reading"] in _READINGS else ("reading",)
+
+
+def _lacking(part: Any, kinds: dict[str, Any]) -> Iterator[str]:
+    known = part if isinstance(part, dict) else {}
+    return (key for key, kind in kinds.items() if key not in known or not isinstance(known[key], kind))
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The lines with their numbers."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
@@ -375,7 +427,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
                 f"{path} is of schema {line.get('schema')}, and this eosbench reads {EVIDENCE_SCHEMA}; "
                 "use the version that wrote it."
             )
-        yield plain(line)
+        yield i + 1, plain(line)
 
 
 def _fate(*, selected: bool, started: bool, aborted: bool) -> Case:

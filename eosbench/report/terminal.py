@@ -1,7 +1,8 @@
-"""The table at the end of a run."""
+"""The table at the end of a run, and how text and tables are fitted to a terminal."""
 
+import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
@@ -9,12 +10,46 @@ from eosbench.report.notation import SYMBOLS, digits, interval, one_line, plural
 from eosbench.report.results import ClaimResult, Results
 
 _NAMED = 8  # lost cases and the like are named up to this many; the report has them all
+_WIDEST = 100
+_READABLE = 20  # columns that an id needs
 
 
-def summary(results: Results, width: int = 100) -> str:
+def columns() -> int:
+    """The width of the terminal as far as lines are readable; that width where there is none."""
+    return min(_WIDEST, shutil.get_terminal_size((_WIDEST, 24)).columns)
+
+
+def table(shown: Mapping[str, Sequence[str]], width: int, dispensable: Sequence[str] = ()) -> str:
+    """A table of these columns by their heads, the widest of them wrapped where it would not fit into `width`.
+
+    Where the first would have too little room, those that are dispensable go, in this order.
+    """
+    for name in dispensable:
+        if _most(shown, width) < min(_READABLE, max(map(len, next(iter(shown.values()))))):
+            shown = {head: cells for head, cells in shown.items() if head != name}
+    most = _most(shown, width)
+    rows = [
+        [cell if len(cell) <= most else "\n".join(textwrap.wrap(cell, most)) for cell in row]
+        for row in zip(*shown.values(), strict=True)
+    ]
+    # Not as tabulate's own headers, which take two more columns each.
+    lines = tabulate([list(shown), *rows], tablefmt="plain", disable_numparse=True).splitlines()
+    return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
+
+
+def _most(shown: Mapping[str, Sequence[str]], width: int) -> int:
+    """The most that a column may take for the table to fit; a head is not broken."""
+    widths = [max(map(len, (head, *cells))) for head, cells in shown.items()]
+    room = width - 2 * (len(widths) - 1)
+    fitting = (most for most in range(max(widths), 0, -1) if sum(min(most, own) for own in widths) <= room)
+    return max(next(fitting, 0), *map(len, shown))
+
+
+def summary(results: Results, width: int | None = None) -> str:
     """The verdicts as a table of at most `width` columns, and below it everything that needs a reader's attention."""
+    width = columns() if width is None else width
     blocks = [_table(results, width), _constants(results, width), *_attention(results, width)]
-    closing = _wrapped(results.headline, width, 0)
+    closing = wrapped(results.headline, width, 0)
     if results.report is not None:
         closing += f"\nReport: {results.report}"
     return "\n\n".join(block for block in [*blocks, closing] if block)
@@ -27,32 +62,21 @@ def _table(results: Results, width: int) -> str:
     told = f"Not listed: {plural(left_out, 'claim')} of which nothing ran." if left_out else ""
     if not listed:
         return told
-    headers = ("Claim", "Verdict", "Grade", "Expected", "Cases", "Worst margin", "Controls")
-    rows = [
-        (
-            one_line(claim.id, 60),
-            f"{SYMBOLS[claim.verdict]:<2} {claim.verdict}",
-            claim.judgement.grade or "–",
-            "DRIFT" if claim.drift else "yes" if claim.verdict == claim.claim["expected"] else "–",
-            f"{claim.satisfied}/{len(claim.of_role('case'))}",
-            _worst(claim),
-            "{}/{} fired".format(*claim.fired) if claim.fired[1] else "–",
-        )
-        for claim in listed
-    ]
-    return "\n".join(line for line in (_set(headers, rows, width, wrapped=1), told) if line)
+    shown: dict[str, list[str]] = {
+        "Claim": [one_line(claim.id, 60) for claim in listed],
+        "Verdict": [f"{SYMBOLS[claim.verdict]:<2} {claim.verdict}" for claim in listed],
+        "Grade": [claim.judgement.grade or "–" for claim in listed],
+        "Expected": [_expected(claim) for claim in listed],
+        "Cases": [f"{claim.satisfied}/{len(claim.of_role('case'))}" for claim in listed],
+        "Worst margin": [_worst(claim) for claim in listed],
+        "Controls": ["{}/{} fired".format(*claim.fired) if claim.fired[1] else "–" for claim in listed],
+    }
+    verdicts = table(shown, width, dispensable=("Worst margin", "Grade", "Controls"))  # the report has them all
+    return f"{verdicts}\n{told}" if told else verdicts
 
 
-def _set(headers: tuple[str, ...], rows: Sequence[tuple[str, ...]], width: int, wrapped: int) -> str:
-    """A table whose first `wrapped` columns share what the others leave of the width; all others are short."""
-    widths = [max(map(len, column)) for column in zip(headers, *rows, strict=True)]
-    room = max(12, (width - sum(widths[wrapped:]) - 2 * (len(widths) - 1)) // wrapped)
-    cells = [
-        [*("\n".join(textwrap.wrap(one_line(cell), room)) for cell in row[:wrapped]), *row[wrapped:]] for row in rows
-    ]
-    # Not as tabulate's own headers, which take two more columns each.
-    table = tabulate([headers, *cells], tablefmt="plain", disable_numparse=True).splitlines()
-    return "\n".join([table[0], "─" * max(map(len, table)), *table[1:]])
+def _expected(claim: ClaimResult) -> str:
+    return "DRIFT" if claim.drift else "yes" if claim.verdict == claim.claim["expected"] else "–"
 
 
 def _worst(claim: ClaimResult) -> str:
@@ -61,15 +85,14 @@ def _worst(claim: ClaimResult) -> str:
 
 
 def _constants(results: Results, width: int) -> str:
-    rows = [
-        (claim.id, constant.name, digits(constant.claimed, 6), interval(constant.low, constant.high, constant.claimed))
-        for claim in results.claims
-        for constant in claim.judgement.constants
-    ]
-    if not rows:
-        return ""
-    headers = ("Constant of", "Name", "Claimed", "Admissible")
-    return _set(headers, rows, width, wrapped=2)
+    found = [(claim.id, constant) for claim in results.claims for constant in claim.judgement.constants]
+    shown = {
+        "Constant of": [one_line(id, 60) for id, _ in found],
+        "Name": [one_line(constant.name) for _, constant in found],
+        "Claimed": [digits(constant.claimed, 6) for _, constant in found],
+        "Admissible": [interval(constant.low, constant.high, constant.claimed) for _, constant in found],
+    }
+    return table(shown, width) if found else ""
 
 
 def _attention(results: Results, width: int) -> list[str]:
@@ -81,17 +104,18 @@ def _attention(results: Results, width: int) -> list[str]:
         reasons = claim.judgement.reasons
         told = f": {one_line(reasons[0], 400)}" if reasons else ""
         more = f" (and {plural(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""
-        blocks.append(_wrapped(("DRIFT  " if claim.drift else "BROKEN ") + found + told + more, width, 7))
+        blocks.append(wrapped(("DRIFT  " if claim.drift else "BROKEN ") + found + told + more, width, 7))
     for notice in results.notices:
         if notice.kind == "drift":
             continue
-        lines = [_wrapped(notice.sentence, width, 2)]
-        lines += [_wrapped("  " + one_line(detail, 400), width, 4) for detail in notice.details[:_NAMED]]
+        lines = [wrapped(notice.sentence, width, 2)]
+        lines += [wrapped("  " + one_line(detail, 400), width, 4) for detail in notice.details[:_NAMED]]
         if len(notice.details) > _NAMED:
             lines.append(f"  and {len(notice.details) - _NAMED} more")
         blocks.append("\n".join(lines))
     return blocks
 
 
-def _wrapped(text: str, width: int, indent: int) -> str:
+def wrapped(text: str, width: int, indent: int) -> str:
+    """The text in lines of at most `width` columns, all but the first indented."""
     return textwrap.fill(text, width, subsequent_indent=" " * indent)

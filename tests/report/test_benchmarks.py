@@ -4,7 +4,7 @@ import re
 import pytest
 
 from eosbench.report.benchmarks import BenchmarksError, read
-from eosbench.report.benchmarks_page import headline, page
+from eosbench.report.benchmarks_page import complaints, headline, incomparable, page
 
 COLUMNS = ["result", "params", "version", "started_at", "duration", "stats_q_25", "stats_q_75"]
 BENCHMARKS = {
@@ -121,7 +121,29 @@ def test_only_the_last_commit_counts_for_the_status(results):
     (machine,) = read(results("c", hvps=(20, 20)))
     assert len(machine.regressions) == 2
     assert not machine.latest
-    assert headline([machine]).startswith("No count and no error is worse at cccccccc")
+    assert headline([machine]) == "No count and no error is worse at cccccccc than at the commit before, of 4 compared"
+
+
+@pytest.mark.parametrize("nothing", [{"version": "2"}, {"hvps": (None,) * 2, "error": (float("nan"),) * 2}])
+def test_a_commit_of_which_nothing_was_compared_has_not_passed(results, nothing):
+    results("a", **nothing)
+    machines = read(results("b", **nothing))
+    assert complaints(machines) == [
+        "two-cores: no count and no error of bbbbbbbb can be compared with one before; measure with `asv run`"
+    ]
+    assert headline(machines) == "No count and no error was compared at bbbbbbbb"
+
+
+def test_what_is_new_or_reads_otherwise_now_is_listed(results):
+    results("a", hvps=(None, 15), error=(1e-4, None))
+    machines = read(results("b"))
+    assert incomparable(machines) == [
+        "suite.Cold.track_error(degenerate): new or changed at bbbbbbbb, nothing to compare with",
+        "suite.Cold.track_hvps(separated): new or changed at bbbbbbbb, nothing to compare with",
+    ]
+    assert "track_hvps(separated): new or changed" in page(machines)
+    assert headline(machines).endswith("of 2 compared")
+    assert not complaints(machines)
 
 
 def test_the_page_asks_nothing_and_marks_what_is_worse(results):
@@ -144,7 +166,15 @@ def test_slips_are_told_in_one_sentence(tmp_path, results):
     (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text("{")
     with pytest.raises(BenchmarksError, match=r"bbbbbbbb-env\.json cannot be read; remove it"):
         read(tmp_path)
-    lacking = {"commit_hash": "b", "date": 1, "env_name": "e", "results": {}}
-    (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text(json.dumps(lacking))
-    with pytest.raises(BenchmarksError, match="is no result of asv; remove it"):
-        read(tmp_path)
+    whole = {"commit_hash": "b", "date": 1, "env_name": "e", "result_columns": COLUMNS, "results": {}}
+    name = "suite.Cold.track_hvps"
+    for damage in (
+        {"result_columns": None, "results": {name: []}},
+        {"date": "yesterday"},
+        {"results": []},
+        {"results": {name: None}},
+        {"results": {name: [["many"], [], "1"]}},
+    ):
+        (tmp_path / "two-cores" / "bbbbbbbb-env.json").write_text(json.dumps(whole | damage))
+        with pytest.raises(BenchmarksError, match=r"bbbbbbbb-env\.json is no result of asv; remove it"):
+            read(tmp_path)

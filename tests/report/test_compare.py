@@ -29,3 +29,35 @@ def test_products_and_seconds_are_told_apart():
 def test_a_report_does_not_differ_from_itself(troubled):
     document = read(troubled).to_json()
     assert compare(document, document) == []
+
+
+def with_constants(*constants, verdict="holds"):
+    document = report(10)
+    document["claims"][0] |= {"verdict": verdict, "constants": list(constants)}
+    return document
+
+
+C = {"name": "c", "claimed": 2.0, "low": 1.9, "high": 2.1}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ([C], [C | {"low": "nan", "high": "nan"}], [("c (2): [1.9, 2.1] became [nan, nan]", False)]),
+        ([C | {"low": "nan"}], [C | {"low": "nan"}], []),
+        ([C | {"high": "inf"}], [C], [("c (2): [1.9, inf] became [1.9, 2.1]", False)]),
+        ([C], [], [("no longer checks c", True)]),
+        ([], [C], [("checks c (2), as it did not before", False)]),
+        ([C], [C | {"claimed": 2.05}], [("c (2.05, claimed 2 before)", False)]),
+        ([C], [C | {"claimed": 1.0, "low": 0.9, "high": 1.1}],
+         [("c (1, claimed 2 before): [1.9, 2.1] became [0.9, 1.1]", False)]),
+    ],
+)  # fmt: skip
+def test_a_constant_that_went_or_came_or_claims_otherwise_is_told(old, new, told):
+    changes = compare(with_constants(*old), with_constants(*new))
+    assert [(change.sentence, change.worse) for change in changes] == told
+
+
+def test_the_constants_of_a_claim_that_did_not_run_are_no_loss():
+    changes = compare(with_constants(C), with_constants(verdict="not run"))
+    assert [change.worse for change in changes] == [False, False]

@@ -183,3 +183,25 @@ def test_what_there_is_no_room_for_is_counted():
     (panel,) = draw(*(case(f"n={i}", y=[float(i)] * 20) for i in range(30)))
     assert len(curves(panel.svg)) == 12
     assert panel.omitted == 18
+
+
+@pytest.mark.parametrize(
+    ("series", "told"),
+    [
+        ({"style": "points", "spread": [-1.0] * 20}, "must not contain negative values"),
+        ({"spread": [0.5] * 3}, "could not be drawn: IndexError"),
+        ({"x": None}, "could not be drawn: TypeError"),
+    ],
+)
+def test_what_cannot_be_drawn_says_so_in_its_place_and_the_others_are_drawn(series, told):
+    bad, good = draw(case(axes=["a", "b"], **series), case())
+    assert told in bad.svg
+    assert (bad.x_label, bad.y_label, bad.legend) == ("a", "b", ())
+    assert good.svg.startswith("<svg")
+
+
+@pytest.mark.parametrize("axes", [["step"], [], None, 3])
+def test_an_axis_without_a_label_has_none(axes):
+    (panel,) = draw(case(axes=axes))
+    assert (panel.x_label, panel.y_label) == ("step" if axes == ["step"] else "", "")
+    assert panel.svg.startswith("<svg")

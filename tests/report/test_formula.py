@@ -57,3 +57,26 @@ def test_markup_in_the_text_is_shown_not_obeyed(text):
 def test_a_text_of_a_megabyte_is_cut():
     assert len(typeset("x" * 10**6)) < 10_000
     assert len(typeset("$" + "x" * 10**6 + "$")) < 10_000
+
+
+@pytest.mark.parametrize("text", [r"$\foo x$", r"$x + \undefinedcommand{y}$"])
+def test_a_command_that_is_not_known_is_shown_as_source(text):
+    assert str(typeset(text)) == f'<code class="tex">{text.strip("$")}</code>'
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        (r"see \(x\), $$y$$.", "see x, y."),
+        (r"$z\text{ if $x$ and $y$}$ at \$5", "z if x and y at $5"),
+        (r"$a$$b$", "ab"),
+    ],
+)
+def test_the_other_fences_of_formulas_are_known(text, shown):
+    html = str(typeset(text))
+    assert "".join(ElementTree.fromstring(f"<p>{html}</p>").itertext()).replace("\xa0", " ") == shown
+    assert html.count("<math") == html.count("</math>") > 0
+
+
+def test_many_texts_without_an_end_take_no_time():
+    assert "math" not in typeset("$" + r"\text{a}" * 500)

@@ -107,6 +107,30 @@ def test_a_damaged_line_within_the_file_is_refused(recorder, tmp_path):
         read(path)
 
 
+@pytest.mark.parametrize(
+    ("type", "change", "named"),
+    [
+        ("claim", {"source": {"title": "T", "place": "p"}}, "document"),
+        ("claim", {"printed": None}, "printed"),
+        ("planned", {"claim": 3}, "claim"),
+        ("case", {"status": None}, "status"),
+        ("case", {"records": [None]}, "name"),
+        ("case", {"records": [{"kind": "requires", "name": "a"}]}, "met"),
+        ("case", {"records": [{"kind": "close", "name": "a", "reading": "satisfied"}]}, "measured"),
+        ("end", {"outcome": None}, "outcome"),
+        ("run", {"environment": []}, "environment"),
+    ],
+)
+def test_a_line_that_lacks_something_is_refused_by_its_number(recorder, tmp_path, type, change, named):
+    recorder.simple()
+    recorder.end()
+    i = next(i for i, line in enumerate(recorder.lines) if line["type"] == type)
+    recorder.lines[i] |= change
+    told = f"line {i + 1}, is damaged: {named!r} is missing or of another kind"
+    with pytest.raises(ResultsError, match=told):
+        read(recorder.write(tmp_path / "evidence.jsonl"))
+
+
 def test_a_newer_schema_a_foreign_file_and_no_file_are_refused_in_one_sentence(recorder, tmp_path):
     path = tmp_path / "evidence.jsonl"
     with pytest.raises(ResultsError, match="cannot be read"):

@@ -44,9 +44,19 @@ def test_below_the_table_stands_what_needs_attention(troubled):
     assert summary(replace(read(troubled), report=report)).endswith(f"Report: {report}")
 
 
-@pytest.mark.parametrize("width", [90, 100])
+@pytest.mark.parametrize("width", [60, 80, 90, 100])
 def test_no_line_is_too_long(troubled, width):
     assert max(map(len, summary(read(troubled), width).splitlines())) <= width
+
+
+def test_columns_that_others_can_do_without_go_where_the_terminal_is_narrow(troubled, monkeypatch):
+    heads = {}
+    for width in (60, 80, 100, 200):
+        monkeypatch.setenv("COLUMNS", str(width))
+        heads[width] = summary(read(troubled)).splitlines()[0].replace("Worst margin", "Margin").split()
+    assert heads[60] == ["Claim", "Verdict", "Expected", "Cases"]
+    assert heads[80] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Controls"]
+    assert heads[100] == heads[200] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Margin", "Controls"]
 
 
 def test_long_ids_and_names_are_wrapped(recorder, tmp_path):
