@@ -230,7 +230,7 @@ def _constants(cases: Iterable[Mapping[str, Any]]) -> tuple[Constant, ...]:
     for _, record in _comparisons(cases):
         if record["kind"] != "constant":
             continue
-        tolerance, ends = _number(record["tolerance"]), record["detail"]
+        tolerance, ends = _number(record["tolerance"]), record.get("detail") or {}
         low = _number(ends.get("largest", record["measured"])) - tolerance
         high = _number(ends.get("smallest", record["measured"])) + tolerance
         if record["name"] in found:

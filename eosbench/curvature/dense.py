@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, PyTree
 
 from eosbench.curvature.operator import Loss, Product, linearize
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
+from eosbench.curvature.unit import binary_unit
 
 
 def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
@@ -27,6 +28,8 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     In double precision where x64 is on, whatever the dtype of the params.
     """
     hessian = jax.vmap(product)(jnp.eye(p, dtype=dtype))
+    unit = binary_unit(hessian)
+    hessian = hessian / unit
     wide = jnp.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
     hessian = (hessian + hessian.T).astype(wide) / 2
     values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
@@ -38,6 +41,7 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
     values, residuals, norm = values.astype(dtype), residuals.astype(dtype), norm.astype(dtype)
     upper = values[0] + residuals[0] + 10 * eps * norm
-    return Spectrum(
+    spectrum = Spectrum(
         values, residuals, upper, vectors.astype(dtype), residuals, jnp.asarray(p), jnp.asarray(converged), status
     )
+    return spectrum.times(unit)

@@ -14,6 +14,7 @@ from eosbench.curvature.basis import CHUNK, extend
 from eosbench.curvature.bounds import randomized_upper, ritz_errors
 from eosbench.curvature.operator import Product, block_product
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
+from eosbench.curvature.unit import binary_unit
 
 STOPS_IN_A_ROW = 2
 """One step that meets the tolerance can be an accident: a Ritz value resting on the second of a close pair."""
@@ -31,6 +32,7 @@ def dense_limit(k: int) -> int:
 
 class _State(NamedTuple):
     basis: Float[Array, "m p"]  # rows; the last b that are filled are the block that is multiplied next
+    unit: Float[Array, ""]  # of all that follows, that of the first image
     projected: Float[Array, "m m"]
     filled: Int[Array, ""]  # rows whose products are in `projected`
     ritz_vectors: Float[Array, "m m"]
@@ -82,6 +84,7 @@ def lanczos(
     start = jax.random.normal(start_key, (k, p), dtype)
     if guess is not None:
         start = start / jnp.linalg.norm(start, axis=1, keepdims=True)
+        guess = guess / binary_unit(guess)
         start = start.at[0].add(guess / jnp.maximum(jnp.linalg.norm(guess), jnp.finfo(dtype).tiny))
     basis, _, key = extend(jnp.zeros((rows, p), dtype), jnp.asarray(0), start, key)
 
@@ -107,7 +110,7 @@ def lanczos(
     def step(state: _State) -> _State:
         filled, key = state.filled, state.key
         block = jax.lax.dynamic_slice(state.basis, (filled, 0), (k, p))
-        image = block_product(product, block)
+        image, unit = _in_unit(block_product(product, block), state)
         basis, coefficients, key = extend(state.basis, filled + k, image, key)
         coupling = jnp.where((index < filled + k)[:, None], coefficients, 0)
         below = jax.lax.dynamic_slice(coefficients, (filled + k, 0), (k, k))
@@ -131,6 +134,7 @@ def lanczos(
         )
         return _State(
             basis,
+            unit,
             projected,
             filled + k,
             vectors,
@@ -172,6 +176,7 @@ def lanczos(
         step,
         _State(
             basis,
+            jnp.ones((), dtype),
             jnp.zeros((rows, rows), dtype),
             zero,
             jnp.eye(rows, dtype=dtype),
@@ -196,7 +201,7 @@ def _measured(
     product: Product, vectors: Float[Array, "found p"], state: _State, k: int, rtol: float | Float[Array, ""]
 ) -> Spectrum:
     """Rayleigh quotients and residuals of orthonormal rows from fresh products."""
-    images = block_product(product, vectors)
+    images, unit = _in_unit(block_product(product, vectors), state)
     values = jnp.sum(vectors * images, axis=1)
     order = jnp.argsort(-values)
     vectors, images, values = vectors[order], images[order], values[order]
@@ -208,4 +213,10 @@ def _measured(
     converged = within[:k].all() & (state.stops >= STOPS_IN_A_ROW)
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
     upper = jnp.maximum(state.upper, values[0])
-    return Spectrum(values, errors, upper, vectors, residuals, state.hvps + len(values), converged, status)
+    spectrum = Spectrum(values, errors, upper, vectors, residuals, state.hvps + len(values), converged, status)
+    return spectrum.times(unit)
+
+
+def _in_unit(images: Float[Array, "b p"], state: _State) -> tuple[Float[Array, "b p"], Float[Array, ""]]:
+    unit = jnp.where(state.hvps == 0, binary_unit(images), state.unit)
+    return images / unit, unit

@@ -51,10 +51,10 @@ def linearize(loss: Loss, params: PyTree[Array]) -> Linearization:
 
     Args:
         loss: a scalar function of a pytree.
-        params: any pytree of floating arrays with p entries in all.
+        params: any pytree of float32 or float64 arrays with p entries in all.
 
     Raises:
-        TypeError: a leaf of `params` is not a floating array, or `loss` does not return a real scalar.
+        TypeError: a leaf of `params` is not such an array, or `loss` does not return a real scalar.
         ValueError: `params` has no entries.
     """
     check_params(params)
@@ -82,6 +82,11 @@ def check_params(params: PyTree[Array]) -> None:
             )
         if not jnp.issubdtype(leaf.dtype, jnp.floating):
             raise TypeError(f"{name} has dtype {leaf.dtype}: params must be real floating point to have a Hessian.")
+        if leaf.dtype not in (jnp.float32, jnp.float64):
+            raise TypeError(
+                f"{name} has dtype {leaf.dtype}, too short for a Hessian: params must be float32 or float64, so cast "
+                "them with jax.tree.map(lambda x: x.astype(jnp.float32), params)."
+            )
     if sum(leaf.size for _, leaf in leaves) == 0:
         raise ValueError("params has no entries: there is nothing to differentiate with respect to.")
 

@@ -5,6 +5,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
+from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Loss, check_params, linearize
@@ -27,9 +28,9 @@ def sharpness(
 
     Args:
         loss: a map from a pytree to a real scalar.
-        params: any pytree of floating arrays, p entries in all.
+        params: any pytree of float32 or float64 arrays, p entries in all.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
-        rtol: errors up to rtol |value| + 10 eps norm(H) are accepted.
+        rtol: errors up to rtol |value| + 10 eps norm(H) are accepted, between 0 and 1.
         max_hvps: largest number of Hessian-vector products (up to 256 parameters take the dense path with p of them).
         throw: whether a solve that did not converge raises; otherwise it is the caller who looks at `converged`.
         key: for the random start; a fixed one by default, so that the same call gives the same value.
@@ -43,12 +44,11 @@ def sharpness(
     """
     check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
+    k = as_integer("k", k, at_least=None)
     if not 1 <= k <= p:
         raise ValueError(f"k is {k}, but params has {p} entries: k must lie between 1 and {p}.")
-    if isinstance(rtol, float | int) and not rtol > 0:
-        raise ValueError(f"rtol is {rtol}: it must be positive.")
-    if isinstance(max_hvps, int) and max_hvps < 1:
-        raise ValueError(f"max_hvps is {max_hvps}: it must be at least 1.")
+    rtol = as_tolerance("rtol", rtol)
+    max_hvps = as_traceable_integer("max_hvps", max_hvps)
     key = jax.random.key(0) if key is None else key
     spectrum = solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
     if throw and not isinstance(spectrum.converged, jax.core.Tracer) and not spectrum.converged:

@@ -37,6 +37,11 @@ class Spectrum(eqx.Module):
     converged: Bool[Array, ""]
     status: Int[Array, ""]
 
+    def times(self, unit: Float[Array, ""]) -> "Spectrum":
+        """The spectrum of the Hessian times a scalar, as converged as this one."""
+        scaled = lambda s: (s.values, s.errors, s.upper, s.residuals)  # noqa: E731
+        return eqx.tree_at(scaled, self, tuple(unit * quantity for quantity in scaled(self)))
+
     @property
     def message(self) -> str:
         """One sentence on how the solve ended."""

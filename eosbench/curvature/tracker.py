@@ -8,18 +8,22 @@ projected matrix, with these allowances, or the part of the residual outside the
 promised is within the tolerance.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
+from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature.bounds import trusted_error
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
-from eosbench.curvature.operator import Linearization, block_product
+from eosbench.curvature.operator import Linearization
 from eosbench.curvature.space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
+from eosbench.curvature.unit import binary_unit
 
 DENSE = 64
 """Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""
@@ -68,6 +72,9 @@ class _State(NamedTuple):
     step: Int[Array, ""]
     key: PRNGKeyArray
 
+    def times(self, unit: Float[Array, ""]) -> "_State":
+        return self._replace(values=unit * self.values, drift=unit * self.drift)
+
 
 class _Estimate(NamedTuple):
     values: Float[Array, " k"]
@@ -80,12 +87,16 @@ class _Estimate(NamedTuple):
     met: Bool[Array, ""]
 
 
+def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
+    return partial(check, f"{name} of a Sharpness probe", **options)
+
+
 class Sharpness(eqx.Module):
     """A probe that measures the k largest Hessian eigenvalues at every step of training, warm from the step before.
 
     Attributes:
         k: how many values must meet the tolerance.
-        rtol: tolerance of the error estimates relative to each value.
+        rtol: tolerance of the error estimates relative to each value, between 0 and 1.
         max_hvps: most products in one step, of which k + 1 are always spent; where they do not suffice, the step is
             marked as not converged.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
@@ -93,19 +104,12 @@ class Sharpness(eqx.Module):
         seed: for the random directions.
     """
 
-    k: int = 1
-    rtol: float = 1e-3
-    max_hvps: int = 48
-    block: int = 4
-    every: int = 1
-    seed: int = 0
-
-    def __check_init__(self) -> None:
-        for name in ("k", "block", "every", "max_hvps"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} of a Sharpness probe is {getattr(self, name)}: it must be at least 1.")
-        if not self.rtol > 0:
-            raise ValueError(f"rtol of a Sharpness probe is {self.rtol}: it must be positive.")
+    k: int = eqx.field(default=1, converter=_named(as_integer, "k"))
+    rtol: float = eqx.field(default=1e-3, converter=_named(as_tolerance, "rtol"))
+    max_hvps: int = eqx.field(default=48, converter=_named(as_integer, "max_hvps"))
+    block: int = eqx.field(default=4, converter=_named(as_integer, "block"))
+    every: int = eqx.field(default=1, converter=_named(as_integer, "every"))
+    seed: int = eqx.field(default=0, converter=_named(as_traceable_integer, "seed", at_least=None))
 
     def init(self, point: Linearization) -> _State | None:
         """The block at the start of a trajectory, from a cold solve."""
@@ -138,11 +142,19 @@ class Sharpness(eqx.Module):
 
         b = len(state.vectors)
         room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
-        space = _start(point, state, self.k, room)
+        # The wanted rows and the one with the oldest product are multiplied together.
+        chosen = jnp.append(jnp.arange(self.k), self.k + jnp.argmax(state.ages[self.k :]))
+        images = point.products(state.vectors[chosen])
+        unit = binary_unit(images)
+        state = state.times(1 / unit)
+        space = _start(state, chosen, images / unit, room)
         # How fast entries of the matrix change, seen where they were just renewed, but for the explorer, which moves.
         change = jnp.abs(jnp.diag(space.projected)[:b] - state.values) / state.ages
         change = jnp.where(space.fresh[:b] & (jnp.arange(b) < b - 1), change, 0).max()
         drift = jnp.maximum(change, DECAY * state.drift)
+
+        def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
+            return point.product(vector) / unit
 
         def unmet(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
@@ -153,7 +165,7 @@ class Sharpness(eqx.Module):
 
         def expand(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
             space, estimate = carry
-            space = multiply(point.product, space, b, estimate.go_inside, estimate.inside, estimate.outside)
+            space = multiply(product, space, b, estimate.go_inside, estimate.inside, estimate.outside)
             return space, self._estimate(space, drift, b)
 
         def restart(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
@@ -162,12 +174,12 @@ class Sharpness(eqx.Module):
 
         carry = jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
         space, estimate = jax.lax.while_loop(unmet, restart, carry)
-        state = _carry(space, state, drift)
+        state = _carry(space, state, drift).times(unit)
         return (
             Track(
-                estimate.values,
-                estimate.errors,
-                estimate.residuals,
+                unit * estimate.values,
+                unit * estimate.errors,
+                unit * estimate.residuals,
                 estimate.met & jnp.isfinite(point.loss),
                 space.hvps,
                 state.values[:-1],
@@ -209,12 +221,10 @@ class Sharpness(eqx.Module):
         )
 
 
-def _start(point: Linearization, state: _State, k: int, c: int) -> Space:
-    """The carried rows, of which the wanted ones and the one with the oldest product are multiplied, together."""
+def _start(state: _State, chosen: Int[Array, " f"], images: Float[Array, "f p"], c: int) -> Space:
+    """The carried rows, of which the chosen ones were multiplied."""
     b, p = state.vectors.shape
     dtype = state.vectors.dtype
-    chosen = jnp.append(jnp.arange(k), k + jnp.argmax(state.ages[k:]))
-    images = block_product(point.product, state.vectors[chosen])
     basis = jnp.concatenate([state.vectors, jnp.zeros((c - b, p), dtype)])
     rows = basis @ images.T
     projected = jnp.zeros((c, c), dtype).at[:b, :b].set(jnp.diag(state.values))
@@ -228,7 +238,7 @@ def _start(point: Linearization, state: _State, k: int, c: int) -> Space:
         jnp.zeros(c, bool).at[chosen].set(True),
         jnp.zeros(c, dtype).at[:b].set(state.ages).at[chosen].set(0),
         jnp.asarray(b),
-        jnp.asarray(k + 1),
+        jnp.asarray(len(images)),
     )
 
 

@@ -15,6 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
+from eosbench.curvature.arguments import as_integer
 from eosbench.curvature.operator import Linearization, Loss, check_loss, check_params, linearize
 
 
@@ -90,7 +91,7 @@ def train(
 
     Args:
         loss: a map from a pytree to a real scalar.
-        params: where to start, any pytree of floating arrays; or the `state` of an earlier run, which is continued.
+        params: where to start, any pytree of float32 or float64 arrays; or the `state` of an earlier run, to continue.
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one.
         steps: how many.
         probes: measurements by name: a `Sharpness`, or functions of the parameters.
@@ -103,15 +104,14 @@ def train(
     """
     start = params.params if isinstance(params, TrainState) else params
     check_params(start)
-    for name, number in (("steps", steps), ("chunk", steps if chunk is None else chunk)):
-        if number < 1:
-            raise ValueError(f"{name} is {number}: it must be at least 1.")
-    wrapped = {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
+    steps = as_integer("steps", steps)
+    chunk = steps if chunk is None else as_integer("chunk", chunk)
+    wrapped = _as_probes(probes)
     recipe = _with_array_numbers(optimizer, start)
     state = params if isinstance(params, TrainState) else _begin(loss, params, recipe, wrapped)
     # The counter is read only to continue: a fresh run may itself be traced.
     taken = int(state.step) if isinstance(params, TrainState) else 0
-    if chunk is None or chunk >= steps:
+    if chunk >= steps:
         run = _stretch(loss, state, recipe, steps, wrapped, taken)
         if on_chunk is not None:
             on_chunk(run)
@@ -164,7 +164,7 @@ def load_state(
     Raises:
         RuntimeError: the file holds the state of something else.
     """
-    wrapped = {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
+    wrapped = _as_probes(probes)
     like = eqx.filter_eval_shape(_begin, loss, params, _with_array_numbers(optimizer, params), wrapped)
     data = eqx.tree_deserialise_leaves(path, eqx.filter_eval_shape(_with_key_data, like))
     return jax.tree.map(lambda leaf, shape: jax.random.wrap_key_data(leaf) if _is_key(shape) else leaf, data, like)
@@ -186,7 +186,18 @@ class _Function(eqx.Module):
         return None
 
 
+def _as_probes(probes: Any) -> dict[str, Any]:
+    if probes is not None and not isinstance(probes, Mapping):
+        raise TypeError(
+            f"probes is a {type(probes).__name__}: it must map names to probes, as in "
+            "probes={'sharpness': Sharpness()}."
+        )
+    return {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
+
+
 def _as_probe(name: str, probe: Any) -> Any:
+    if isinstance(probe, type):
+        raise TypeError(f"probes[{name!r}] is the class {probe.__name__}: it must be an instance, {probe.__name__}().")
     if hasattr(probe, "init") and hasattr(probe, "measure"):
         return probe
     if not callable(probe):
@@ -196,8 +207,16 @@ def _as_probe(name: str, probe: Any) -> Any:
     return _Function(probe)
 
 
+_OPTIMIZERS = (
+    "it must be an optax.GradientTransformation, such as optax.sgd(0.1), or a recipe for one, such as "
+    "Partial(optax.sgd, 0.1)."
+)
+
+
 def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimizer:
     """The floats of a recipe as arrays, so that another step size is another argument and not another program."""
+    if not callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
+        raise TypeError(f"optimizer is {optimizer!r}, a {type(optimizer).__name__}: {_OPTIMIZERS}")
     if not isinstance(optimizer, Partial):
         return optimizer
     dtype = jax.tree.leaves(params)[0].dtype  # a wider scalar would widen the updates
@@ -205,7 +224,10 @@ def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimize
 
 
 def _transformation(optimizer: Optimizer) -> optax.GradientTransformation:
-    return optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer()
+    made = optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer()
+    if not isinstance(made, optax.GradientTransformation):
+        raise TypeError(f"optimizer returned a {type(made).__name__}: {_OPTIMIZERS}")
+    return made
 
 
 @eqx.filter_jit
@@ -242,22 +264,36 @@ def _advance(loss: Loss, state: TrainState, optimizer: Optimizer, steps: int, pr
         point = linearize(loss, state.params)
         memory = dict(state.probes)
         for name in memory:
-            probe = probes[name]
-            if probe.every == 1:
-                records[name], memory[name] = probe.measure(point, memory[name])
+            measure, every = Partial(_measure, name, probes[name]), probes[name].every
+            if every == 1:
+                records[name], memory[name] = measure(point, memory[name])
             else:
-                due = state.step % probe.every == 0
-                records[name], memory[name] = _only_if(due, probe.measure, point, memory[name])
+                records[name], memory[name] = _only_if(state.step % every == 0, measure, point, memory[name])
         return point.loss, unravel(point.gradient), records, memory
 
     def update(state: TrainState, _: None) -> tuple[TrainState, tuple]:
         value, gradient, records, memory = measured(state)
+        for name, record in records.items():
+            _check_record(name, record)
         updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
         params = optax.apply_updates(state.params, updates)
         return TrainState(params, optimizer_state, memory, state.step + 1), (value, records)
 
     state, (values, records) = jax.lax.scan(update, state, None, length=steps)
     return Run(values, state.params, records, state)
+
+
+def _measure(name: str, probe: Probe, point: Linearization, state: PyTree[Array]) -> tuple:
+    result = probe.measure(point, state)
+    if not isinstance(result, tuple) or len(result) != 2:
+        raise TypeError(f"probes[{name!r}] measured {result!r}: it must return a pair, the record and the state.")
+    return result
+
+
+def _check_record(name: str, record: Any) -> None:
+    leaves = jax.tree.leaves(record)
+    if not leaves or not all(eqx.is_array_like(leaf) for leaf in leaves):
+        raise TypeError(f"probes[{name!r}] returned {record!r}: it must return an array or a pytree of arrays.")
 
 
 def _only_if(due: Bool[Array, ""], measure: Callable, point: Linearization, state: PyTree[Array]) -> tuple:

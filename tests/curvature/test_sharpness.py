@@ -80,14 +80,35 @@ def vector_valued(x):
         (jnp.sum, {"f": jnp.tanh}, {}, "not an array"),
         (jnp.sum, jnp.ones(3), {"k": 4}, "k is 4"),
         (jnp.sum, jnp.ones(3), {"k": 0}, "k is 0"),
+        (jnp.sum, jnp.ones(3), {"k": 2.0}, "k is 2.0, a float: it must be an integer"),
         (jnp.sum, jnp.ones(3), {"rtol": 0.0}, "rtol is 0"),
+        (jnp.sum, jnp.ones(3), {"rtol": np.float32(-1)}, "rtol is -1.0"),
+        (jnp.sum, jnp.ones(3), {"rtol": np.inf}, "rtol is inf: it must be a number between 0 and 1"),
+        (jnp.sum, jnp.ones(3), {"rtol": jnp.nan}, "rtol is nan"),
+        (jnp.sum, jnp.ones(3), {"rtol": "1e-3"}, "rtol is 1e-3: it must be a number"),
         (jnp.sum, jnp.ones(3), {"max_hvps": 0}, "max_hvps is 0"),
+        (jnp.sum, jnp.ones(3), {"max_hvps": 2.5}, "max_hvps is 2.5, a float"),
+        (jnp.sum, {"w": jnp.ones(300, jnp.bfloat16)}, {}, "params\\['w'\\] has dtype bfloat16.*float32 or float64"),
+        (jnp.sum, jnp.ones(3, jnp.float16), {}, "params has dtype float16.*float32 or float64"),
         (3.0, jnp.ones(3), {}, "loss is a float"),
     ],
 )
 def test_a_bad_argument_is_named(loss, params, options, message):
     with pytest.raises((TypeError, ValueError), match=message):
         sharpness(loss, params, **options)
+
+
+def test_an_integer_of_any_type_is_one():
+    loss, x = Partial(quadratic, jnp.arange(5.0)), jnp.ones(5)
+    expected = sharpness(loss, x, k=2)
+    for two in (np.int64(2), np.uint8(2), jnp.asarray(2)):
+        np.testing.assert_array_equal(sharpness(loss, x, k=two, max_hvps=10 * two).values, expected.values)
+
+
+def test_tolerance_and_budget_may_be_traced():
+    loss, x = Partial(quadratic, jnp.arange(300.0)), jnp.ones(300)
+    solve = jax.jit(lambda rtol, max_hvps: sharpness(loss, x, rtol=rtol, max_hvps=max_hvps))
+    assert solve(1e-3, 20).hvps <= 20 < solve(1e-3, 2000).hvps < solve(1e-6, 2000).hvps
 
 
 def entropy(x):

@@ -80,6 +80,86 @@ def test_a_bad_argument_is_named():
         train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, {"x": 3})
     with pytest.raises(ValueError, match="k of a Sharpness probe is 4"):
         train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, {"x": Sharpness(k=4)})
+    with pytest.raises(TypeError, match=r"params has dtype bfloat16.*float32 or float64"):
+        train(jnp.sum, jnp.ones(3, jnp.bfloat16), optax.sgd(0.1), 1)
+
+
+@pytest.mark.parametrize(("steps", "chunk", "name"), [(3.0, None, "steps"), ("3", None, "steps"), (3, 2.5, "chunk")])
+def test_a_number_of_steps_is_an_integer(steps, chunk, name):
+    with pytest.raises(TypeError, match=f"{name} is .*: it must be an integer"):
+        train(jnp.sum, jnp.ones(3), optax.sgd(0.1), steps, chunk=chunk)
+
+
+def test_an_integer_of_any_type_is_one():
+    loss, x = Partial(quadratic, jnp.linspace(0.0, 1.0, 80)), jnp.ones(80)
+    probe = Sharpness(k=2, max_hvps=30, block=5, every=2, seed=1)
+    expected = train(loss, x, optax.sgd(0.5), 5, {"sharpness": probe}, chunk=2)
+    for make in (np.int64, jnp.asarray):
+        numbers = {name: make(getattr(probe, name)) for name in ("k", "max_hvps", "block", "every", "seed")}
+        run = train(loss, x, optax.sgd(0.5), make(5), {"sharpness": Sharpness(**numbers)}, chunk=make(2))
+        assert_same_bits((run.loss, run.probes), (expected.loss, expected.probes))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"k": 2.0}, "k of a Sharpness probe is 2.0, a float: it must be an integer"),
+        ({"block": 0}, "block of a Sharpness probe is 0: it must be at least 1"),
+        ({"every": 2.5}, "every of a Sharpness probe is 2.5"),
+        ({"max_hvps": None}, "max_hvps of a Sharpness probe is None"),
+        ({"seed": 0.0}, "seed of a Sharpness probe is 0.0"),
+        ({"rtol": np.float32(-1)}, "rtol of a Sharpness probe is -1.0: it must be a number between 0 and 1"),
+        ({"rtol": np.inf}, "rtol of a Sharpness probe is inf"),
+    ],
+)
+def test_a_bad_option_of_the_probe_is_named(options, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        Sharpness(**options)
+
+
+def test_a_seed_may_be_traced():
+    loss, x = Partial(quadratic, jnp.linspace(0.0, 1.0, 300)), jnp.ones(300)
+    run = jax.jit(jax.vmap(lambda seed: train(loss, x, optax.sgd(0.5), 2, {"s": Sharpness(seed=seed)}).probes["s"]))
+    np.testing.assert_allclose(run(jnp.arange(2)).values, 1, rtol=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "message"),
+    [
+        (0.1, "optimizer is 0.1, a float: .*optax.sgd"),
+        (None, "optimizer is None, a NoneType: "),
+        (Partial(lambda: 0.1), "optimizer returned a float: .*optax.sgd"),
+    ],
+)
+def test_what_is_no_optimizer_is_refused(optimizer, message):
+    with pytest.raises(TypeError, match=message):
+        train(jnp.sum, jnp.ones(3), optimizer, 1)
+
+
+class Silent:
+    every = 1
+
+    def init(self, point):
+        return None
+
+    def measure(self, point, state):
+        return None
+
+
+@pytest.mark.parametrize(
+    ("probes", "message"),
+    [
+        ([Sharpness()], "probes is a list: it must map names to probes"),
+        (Sharpness(), "probes is a Sharpness: it must map names to probes"),
+        ({"x": Sharpness}, "probes\\['x'\\] is the class Sharpness: it must be an instance, Sharpness\\(\\)"),
+        ({"x": lambda params: None}, "probes\\['x'\\] returned None: it must return an array"),
+        ({"x": lambda params: "tall"}, "probes\\['x'\\] returned 'tall'"),
+        ({"x": Silent()}, "probes\\['x'\\] measured None: it must return a pair"),
+    ],
+)
+def test_what_is_no_probe_is_refused(probes, message):
+    with pytest.raises(TypeError, match=message):
+        train(jnp.sum, jnp.ones(3), optax.sgd(0.1), 1, probes)
 
 
 PROBES = {"sharpness": Sharpness(k=2), "third": lambda x: x[:3]}
