@@ -4,9 +4,12 @@ In ``s = x + y`` and ``D = (x - y)²`` a step reads ``s (1 - eta r), D (1 + eta 
 exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward by one unit in the last
 place, so that a box holds every point that it should; the arithmetic is vectorized over the boxes.
 
-The target is a box around (2 delta_1, 0) that two steps map into itself, with the derivative of s in s below 1 and D
-multiplied by less than 1: paths in it end on the orbit x = y. A box of starts is certified if some iterate of it lies
-inside the target.
+The target is a box around (2 delta_1, 0), with s > 0, that two steps map into itself, with the derivative of s in s
+below 1 in magnitude and D multiplied by less than 1. In it D tends to 0, and on D = 0 two steps contract s to one fixed
+point s* of theirs; as s depends on D continuously, every path tends to (s*, 0). With x = y = s*/2 that is a point of
+period one or two of the quartic: 1, delta_1, delta_2 or sqrt((2 + eta)/eta). At the first r = 0 and at the last
+r = 2/eta, so that two steps multiply D by 1 or by 81: these do not lie in the target. What remains is the orbit. A box
+of starts is certified if some iterate of it lies inside the target.
 """
 
 import time
@@ -68,7 +71,8 @@ class _Step:
         return self._sum(s, d), _clip(_times(d, spread))
 
     def _sum(self, s: Bounds, d: Bounds) -> Bounds:
-        """s (1 + eta + eta D/4) - eta s³/4: rising in D, and in s up to one maximum; extreme at corners or there."""
+        """s (1 + eta + eta D/4) - eta s³/4, for s >= 0: rising in D, and in s up to one maximum; extreme at corners or
+        there."""
         at_low, at_high = (self._point(end, (d[0], d[0])) for end in ((s[0], s[0]), (s[1], s[1])))
         low = np.minimum(at_low[0], at_high[0])
         top = [self._point(end, (d[1], d[1]))[1] for end in ((s[0], s[0]), (s[1], s[1]))]
@@ -181,7 +185,8 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
         s2, d2 = step(s1, d1)
         slope = _chain(step, s, d, s1, d1)
         shrink = _times(_square(_spread(step, s, d)), _square(_spread(step, s1, d1)))
-        inside = (s2[0] > centre - half) & (s2[1] < centre + half) & (d2[1] < most)
+        positive = (s[0] > 0) & (s1[0] > 0)
+        inside = positive & (s2[0] > centre - half) & (s2[1] < centre + half) & (d2[1] < most)
         steepest, weakest = float(np.abs(slope).max()), float(shrink[1].max())
         if inside.all() and steepest < 1 and weakest < 1:
             return (half, most), (steepest, weakest)

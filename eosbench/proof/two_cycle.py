@@ -7,8 +7,8 @@ checked that
 
 1. G changes sign over a box X_1 left of m and over a box X_2 right of it, and is strictly monotone on each: one zero
    delta_i in each, for every eta of the box, and a simple one;
-2. f' has no zero on X_1 and X_2, and F maps X_1 into the search interval and off itself: delta_1 has period two, and
-   by 3 its partner is delta_2;
+2. F maps X_1 into the search interval, beyond X_1: delta_1 is no fixed point, so it has period two, and by 3 its
+   partner is delta_2;
 3. on the rest of the search interval G has no zero, except at critical points that were named (there H is strictly
    monotone): the orbit is the only one in the search interval;
 4. the multiplier ``F'(delta_1) F'(delta_2)`` lies in (-1, 1): the orbit attracts; or below -1: it repels.
@@ -150,10 +150,7 @@ def orbit_box(family: Descent, low: Fraction, high: Fraction, kind: Kind) -> Orb
             return None
         if not any(excludes_zero(enclose(hull, eta)[1]) for enclose in (family.near, family.far)):
             return None
-        if not excludes_zero(family.slopes(hull, 0)[0]):
-            return None
-    image, search = family.step(hulls[0], eta), ball(*family.search)
-    if not (image > ball(points[0][1]) and search.contains(image)):
+    if not ball(points[0][1]) < family.step(hulls[0], eta) < ball(family.search[1]):
         return None
     multiplier = (1 - eta * family.curvature(hulls[0])) * (1 - eta * family.curvature(hulls[1]))
     stable = {"attracts": abs(multiplier) < 1, "repels": multiplier < -1, "exists": multiplier.is_finite()}
