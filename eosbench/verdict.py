@@ -125,10 +125,9 @@ def _verdict(claim: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> tu
     sharp = {case["check"] for case in having("positive control")}
     steps = [case for case in violated if sharp and case["check"] not in sharp]
     blunt = unfired if sharp else []
-    if violated and not blunt and not steps:
-        return "refuted", [_why(case, "violated") for case in violated]
-    if counterexamples and not claim["corrected"]:
-        return "refuted", [_why(case, "violated") for case in counterexamples]
+    refuting = violated or ([] if claim["corrected"] else counterexamples)
+    if refuting and not blunt and not steps:
+        return "refuted", [_why(case, "violated") for case in refuting]
     if failed:
         return "broken", [f"{_name(case)}: {case['status']}{_tail(case)}" for case in failed]
 

@@ -42,6 +42,7 @@ BLUNT = case("violated", "positive control")
         ([case("violated"), POSITIVE], None, "refuted"),
         ([case("violated"), BLUNT], None, "inconclusive"),
         ([case("violated"), POSITIVE, SILENT], None, "inconclusive"),
+        ([case("violated"), BLUNT, COUNTEREXAMPLE], None, "inconclusive"),
         ([case("violated"), POSITIVE, case(check="a step of the argument")], None, "refuted"),
         ([case("violated"), POSITIVE, case("violated", check="a step of the argument")], None, "inconclusive"),
         ([case("violated"), case("error"), SILENT], None, "refuted"),
