@@ -432,6 +432,12 @@ def troubled_ones(recorder: Recorder) -> None:
     recorder.case(claim, "control: no bias", selected=False, role="control")
 
 
+@pytest.fixture(autouse=True)
+def terminal_of_100_columns(monkeypatch):
+    """Whatever terminal the tests run in, and whatever other tests leave behind."""
+    monkeypatch.setenv("COLUMNS", "100")
+
+
 @pytest.fixture
 def recorder() -> Recorder:
     return Recorder()
