@@ -125,7 +125,7 @@ def _verdict(claim: Mapping[str, Any], cases: Sequence[Mapping[str, Any]]) -> tu
     sharp = {case["check"] for case in having("positive control")}
     steps = [case for case in violated if sharp and case["check"] not in sharp]
     blunt = unfired if sharp else []
-    refuting = violated or ([] if claim["corrected"] else counterexamples)
+    refuting = violated + ([] if claim["corrected"] else counterexamples)
     if refuting and not blunt and not steps:
         return "refuted", [_why(case, "violated") for case in refuting]
     if failed:

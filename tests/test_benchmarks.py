@@ -1,5 +1,6 @@
 """The benchmarks themselves: asv finds no fault with them, and they run on the tree as it is."""
 
+import json
 import os
 import re
 import subprocess
@@ -13,10 +14,13 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture
 def asv(tmp_path):
-    """asv on a machine that it has not seen before."""
+    """asv on a machine that it has not seen before, writing nothing into the working tree."""
+    config = json.loads((ROOT / "asv.conf.json").read_text())
+    elsewhere = {"repo": str(ROOT), "benchmark_dir": str(ROOT / config["benchmark_dir"]), "results_dir": "results"}
+    (tmp_path / "asv.conf.json").write_text(json.dumps(config | elsewhere))
 
     def run(*arguments):
-        command = [sys.executable, "-m", "asv", *arguments]
+        command = [sys.executable, "-m", "asv", "--config", str(tmp_path / "asv.conf.json"), *arguments]
         home = os.environ | {"HOME": str(tmp_path)}
         return subprocess.run(command, cwd=ROOT, env=home, capture_output=True, text=True, timeout=300, check=False)
 
