@@ -16,7 +16,7 @@ from eosbench.dynamics import (
     sqrt_gd_step,
     trajectory,
 )
-from eosbench.problems import curved_valley, rippled_trough, skewed_valley, valley
+from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
 talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
@@ -47,12 +47,6 @@ monotone = Claim(
     printed=r"Loss monotonically decreases till it becomes $\mathcal{O}(\eta)$ in $\Theta(1/\eta)$ steps.",
     expected="holds",
 )
-
-
-def raised_valley(x):
-    """A loss whose minimum is not zero."""
-    return valley(x) + 0.1
-
 
 START = {
     curved_valley: np.array([0.9, 0.7, 1.3, -0.6]),

@@ -16,7 +16,7 @@ from eosbench.dynamics import (
     top_eigenvalue,
     trajectory,
 )
-from eosbench.problems import curved_valley, rippled_trough, skewed_valley, valley
+from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
 talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
@@ -96,11 +96,6 @@ stableness_sqrt = Claim(
 PHASE_I = 2.0  # more than T_1 from any of the starts
 PHASE_II = 1.0
 SAMPLES = 900
-
-
-def raised_valley(x):
-    """A loss whose minimum is not zero."""
-    return valley(x) + 0.1
 
 
 STARTS = {

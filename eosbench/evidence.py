@@ -376,10 +376,7 @@ def _predicted(name: str, what: str, value: Any) -> np.ndarray:
 
 
 def _tolerance(name: str, value: Any) -> np.ndarray:
-    array = _predicted(name, "tolerance", value)
-    if not np.all(array >= 0):
-        raise EvidenceError(f"{name!r}: tolerance is {_abridged(value)}; give a number that is not negative")
-    return array
+    return _not_negative(name, "tolerance", _predicted(name, "tolerance", value))
 
 
 def _share(name: str, what: str, value: Any) -> float:
@@ -397,9 +394,12 @@ def _text(value: Any, what: str) -> str:
 
 def _uncertainty(name: str, value: Any) -> np.ndarray:
     """An uncertainty may be infinite, which makes the reading indeterminate, but not unknown."""
-    array = _numbers(name, "uncertainty", value)
+    return _not_negative(name, "uncertainty", _numbers(name, "uncertainty", value))
+
+
+def _not_negative(name: str, what: str, array: np.ndarray) -> np.ndarray:
     if not np.all(array >= 0):
-        raise EvidenceError(f"{name!r}: uncertainty is {_abridged(value)}; give a number that is not negative")
+        raise EvidenceError(f"{name!r}: {what} is {_abridged(array.tolist())}; give a number that is not negative")
     return array
 
 

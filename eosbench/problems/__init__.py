@@ -12,6 +12,7 @@ from eosbench.problems.linear_network import power_law_inputs as power_law_input
 from eosbench.problems.linear_network import random_units as random_units
 from eosbench.problems.manifolds import curved_valley as curved_valley
 from eosbench.problems.manifolds import curved_valley_point as curved_valley_point
+from eosbench.problems.manifolds import raised_valley as raised_valley
 from eosbench.problems.manifolds import rippled_trough as rippled_trough
 from eosbench.problems.manifolds import rippled_trough_log_sharpness_flow as rippled_trough_log_sharpness_flow
 from eosbench.problems.manifolds import rippled_trough_sharpness_flow as rippled_trough_sharpness_flow

@@ -16,6 +16,11 @@ def valley(x: Float[Array, "2"]) -> Float[Array, ""]:
     return (1 + y**2) * z**2 / 2
 
 
+def raised_valley(x: Float[Array, "2"]) -> Float[Array, ""]:
+    """`valley` plus 0.1: the same Γ, on which the loss is not zero."""
+    return valley(x) + 0.1
+
+
 def skewed_valley(x: Float[Array, "2"]) -> Float[Array, ""]:
     """`valley` with the cubic term ``z³/15``: Γ and its sharpness are the same, but the third derivative across is 0.4.
 
