@@ -206,8 +206,8 @@ def compare(
 
     Example: eosbench compare claims-report-0.1 claims-report
     """
+    from eosbench.report.claims_json import load
     from eosbench.report.compare import compare as differences
-    from eosbench.report.compare import load
     from eosbench.report.results import ResultsError
 
     try:

@@ -219,7 +219,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a case ended; the last one of a case counts."""
+    """How a case ended; the last one of a case counts, and `attempts` says how many times it began."""
 
     type: ClassVar[str] = "case"
     _: KW_ONLY
@@ -227,6 +227,7 @@ class Outcome:
     status: Status
     message: str = ""
     reading: Reading | None = None
+    attempts: int = 1
     seconds: float = 0.0
     products: int = 0
     worker: str | None = None
@@ -360,7 +361,7 @@ def _encoded(value: Any) -> Any:
 
 
 @functools.cache
-def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
+def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
     """The kind of each field, and whether it has no default."""
     kinds = typing.get_type_hints(cls)
     missing = dataclasses.MISSING

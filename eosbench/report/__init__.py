@@ -23,11 +23,12 @@ def write(evidence_path: Path, out_dir: Path) -> Results:
     """
     # Drawing takes Matplotlib, which whoever only reads results need not load.
     from eosbench.report import exports, markdown
+    from eosbench.report.claims_json import claims_json
     from eosbench.report.html import page
 
     results = replace(read(Path(evidence_path)), report=Path(out_dir) / "report.html")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    document = json.dumps(results.to_json(), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    document = json.dumps(claims_json(results), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
     _put(Path(out_dir) / "claims.json", document)
     _put(Path(out_dir) / "CLAIMS.md", markdown.page(results))
     _put(Path(out_dir) / "errata.md", markdown.errata(results))

@@ -2,12 +2,12 @@
 
 import math
 from collections.abc import Iterator
-from typing import Any
 
+from eosbench.records import Curve
 from eosbench.report import figures
 from eosbench.report.benchmarks import Machine, Measurement, Series
-from eosbench.report.html import stylesheet, templates
 from eosbench.report.notation import digits, plural
+from eosbench.report.pages import stylesheet, templates
 
 _POINTS = 1000  # of a panel
 _AXES = {
@@ -96,32 +96,29 @@ def _panels(salt: str, machine: Machine) -> list[tuple[str, figures.Panel]]:
     return [
         (benchmark, panel)
         for benchmark, group in by_benchmark.items()
-        for panel in figures.panels(f"{salt}-{benchmark}", [_case(machine, s, worse) for s in group], _POINTS)
+        for panel in figures.panels(
+            f"{salt}-{benchmark}", [curve for s in group for curve in _curves(machine, s, worse)], _POINTS
+        )
     ]
 
 
-def _case(machine: Machine, series: Series, worse: set[tuple[str, str]]) -> dict[str, Any]:
-    """The series as the curves of a case, against the number of the commit in the table."""
+def _curves(machine: Machine, series: Series, worse: set[tuple[str, str]]) -> Iterator[tuple[str, Curve]]:
+    """The series against the number of the commit in the table, and what got worse, under its parameters."""
     scale = _SCALED.get(series.kind, 1.0)
     known = [(i, commit.hash) for i, commit in enumerate(machine.commits, start=1) if commit.hash in series.values]
-    curve: dict[str, Any] = {
-        "axes": ["commit, as numbered above", _AXES[series.kind]],
-        "scale": "linear",
-        "spread": None,
-    }
+    axes = ("commit, as numbered above", _AXES[series.kind])
     values = [series.values[name] for _, name in known]
-    curves = [
-        curve
-        | {
-            "label": series.parameters or "measured",
-            "style": "line",
-            "x": [i for i, _ in known],
-            "y": [scale * value.value for value in values],
-            "spread": [scale * (value.high - value.low) / 2 for value in values],
-        }
-    ]
+    yield (
+        series.parameters,
+        Curve(
+            label=series.parameters or "measured",
+            x=[i for i, _ in known],
+            y=[scale * value.value for value in values],
+            axes=axes,
+            spread=[scale * (value.high - value.low) / 2 for value in values],
+        ),
+    )
     red = [(i, series.values[name]) for i, name in known if (series.name, name) in worse]
     if red:
         x, y = [i for i, _ in red], [scale * value.value for _, value in red]
-        curves.append(curve | {"label": "worse than before", "style": "points", "x": x, "y": y})
-    return {"role": "case", "case": series.parameters, "check": series.benchmark, "series": curves}
+        yield series.parameters, Curve(label="worse than before", x=x, y=y, axes=axes, style="points")
