@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eosbench.claim import Case, Claim, EvidenceError
+from eosbench.records import Comparison, Curve, Record, Requires
 from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
@@ -54,9 +55,14 @@ class Evidence:
         self._claim = claim
         self._case = case
         self.scale = scale
-        self.records: list[dict[str, Any]] = []
-        self.curves: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.curves: list[Curve] = []
         self.products = 0
+
+    @property
+    def compares(self) -> bool:
+        """Whether anything was compared yet."""
+        return any(isinstance(record, Comparison) for record in self.records)
 
     def seed(self, replicate: int = 0) -> int:
         """A seed that depends on nothing but the experiment, the case and the replicate."""
@@ -72,7 +78,7 @@ class Evidence:
 
         A claim none of whose cases can run is `out of scope`, which is no drift. It comes before anything is compared.
         """
-        if any(record["kind"] != "requires" for record in self.records):
+        if self.compares:
             raise EvidenceError("out_of_scope() comes after a comparison, which it would hide; call it first")
         raise OutOfScope(reason)
 
@@ -83,7 +89,7 @@ class Evidence:
             raise EvidenceError(
                 f"{name!r}: met is {_abridged(met)}; give True or False (call a function, reduce an array by .all())"
             )
-        self.records.append({"kind": "requires", "name": _text(name, "name"), "met": bool(truth)})
+        self.records.append(Requires(_text(name, "name"), bool(truth)))
 
     def equal(
         self,
@@ -283,15 +289,15 @@ class Evidence:
                 raise EvidenceError(f"{label!r}: spread is {_abridged(spread)}; give a half-width, or one for each y")
             band = np.broadcast_to(width, ys.shape)[kept].tolist()
         self.curves.append(
-            {
-                "label": _text(label, "label"),
-                "x": [plain(v) for v in xs[kept].tolist()],
-                "y": [plain(v) for v in ys[kept].tolist()],
-                "spread": band and [plain(v) for v in band],
-                "axes": list(axes),
-                "style": style,
-                "scale": scale,
-            }
+            Curve(
+                label=_text(label, "label"),
+                x=xs[kept].tolist(),
+                y=ys[kept].tolist(),
+                axes=tuple(axes),
+                style=style,
+                scale=scale,
+                spread=band,
+            )
         )
 
     def _compare(
@@ -341,14 +347,35 @@ class Evidence:
             detail={**(detail or {}), **({"worst of": m.size} if m.size > 1 else {})},
         )
 
-    def _record(self, kind: str, name: str, *, detail: Mapping[str, Any], **fields: Any) -> None:
-        measured, predicted, tolerance, margin = (
-            float(fields[key]) for key in ("measured", "predicted", "tolerance", "margin")
-        )
+    def _record(
+        self,
+        kind: str,
+        name: str,
+        *,
+        measured: float,
+        predicted: float,
+        tolerance: float,
+        margin: float,
+        uncertainty: float,
+        reading: Literal["satisfied", "violated", "indeterminate"],
+        detail: Mapping[str, Any],
+    ) -> None:
+        measured, predicted, tolerance, margin = float(measured), float(predicted), float(tolerance), float(margin)
         allowance = tolerance or max(abs(predicted), abs(measured))
         slack = margin / allowance if allowance and math.isfinite(allowance) else margin
         self.records.append(
-            plain({"kind": kind, "name": _text(name, "name"), **fields, "slack": slack, "detail": detail})
+            Comparison(
+                kind,
+                _text(name, "name"),
+                measured,
+                predicted,
+                tolerance,
+                margin,
+                float(uncertainty),
+                reading,
+                slack,
+                plain(detail),
+            )
         )
 
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, Union
 
-from eosbench.claim import Role, Verdict
+from eosbench.claim import Claim, Role, Verdict
 from eosbench.strict_json import dumps, plain
 
 SCHEMA = "eosbench-evidence/1"
@@ -157,7 +157,7 @@ class RunLine:
 
     type: ClassVar[str] = "run"
     _: KW_ONLY
-    schema: str = SCHEMA
+    schema: str
     selection: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
 
@@ -191,6 +191,30 @@ class ClaimLine:
     corrected: str | None = None
     out_of_scope: str | None = None
     uses: Sequence[str] = ()
+
+
+def claim_line(claim: Claim, file: str) -> ClaimLine:
+    """The line of a claim that is stated in this file."""
+    document = claim.source.document
+    return ClaimLine(
+        id=claim.id,
+        topic=claim.topic,
+        source=SourceRecord(
+            document=document.key,
+            title=document.title,
+            place=claim.source.place,
+            authors=document.authors,
+            year=document.year,
+            url=document.url,
+        ),
+        printed=claim.printed,
+        expected=claim.expected,
+        experiment=claim.experiment,
+        file=file,
+        corrected=claim.corrected,
+        out_of_scope=claim.out_of_scope,
+        uses=claim.uses,
+    )
 
 
 @dataclass(frozen=True)

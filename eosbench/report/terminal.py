@@ -70,10 +70,10 @@ def _table(results: Results, width: int) -> str:
         "Grade": [claim.judgement.grade or "–" for claim in listed],
         "Expected": [_expected(claim) for claim in listed],
         "Cases": [f"{claim.satisfied}/{len(claim.of_role('case'))}" for claim in listed],
-        "Worst margin": [_worst(claim) for claim in listed],
+        "Least slack": [_worst(claim) for claim in listed],
         "Controls": ["{}/{} fired".format(*claim.fired) if claim.fired[1] else "–" for claim in listed],
     }
-    verdicts = table(shown, width, dispensable=("Worst margin", "Grade", "Controls"))  # the report has them all
+    verdicts = table(shown, width, dispensable=("Least slack", "Grade", "Controls"))  # the report has them all
     return f"{verdicts}\n{told}" if told else verdicts
 
 
@@ -82,9 +82,8 @@ def _expected(claim: ClaimResult) -> str:
 
 
 def _worst(claim: ClaimResult) -> str:
-    """The comparison that came nearest to failing, by its slack: its margin as a share of what it is allowed."""
-    worst = claim.judgement.worst
-    return "–" if worst is None else f"slack {digits(worst.comparison.slack, 2)}: {one_line(worst.comparison.name, 40)}"
+    """The slack of the comparison that came nearest to failing, which the report names."""
+    return "–" if claim.judgement.worst is None else digits(claim.judgement.worst.comparison.slack, 2)
 
 
 def _constants(results: Results, width: int) -> str:

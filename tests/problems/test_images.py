@@ -195,11 +195,11 @@ def test_figure_1_at_the_papers_size_runs_on_the_published_format(tmp_path, batc
     monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
     figure_1, evidence = paper_size("test_figure_1")
     figure_1(evidence, 7.0, steps=4, images=40, width=8)
-    start = next(record for record in evidence.records if record["name"].startswith("the sharpness starts"))
-    assert start["met"]
+    start = next(record for record in evidence.records if record.name.startswith("the sharpness starts"))
+    assert start.met
     rise = evidence.curves[0]
-    assert rise["x"] == [0, 100]
-    assert rise["y"][0] == pytest.approx(4.6 / 7, rel=1e-2)  # the proportion of the small size
+    assert rise.x == [0, 100]
+    assert rise.y[0] == pytest.approx(4.6 / 7, rel=1e-2)  # the proportion of the small size
 
 
 def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeypatch, quick_compilation):
@@ -212,7 +212,7 @@ def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeyp
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     test_vgg(evidence, 0, steps=1, images=10, layers=11, width=1, batch=5)
     assert len(evidence.records) == 6
-    assert evidence.curves[0]["y"][0] == pytest.approx(4.6 / 20, rel=2e-2)
+    assert evidence.curves[0].y[0] == pytest.approx(4.6 / 20, rel=2e-2)
 
 
 @pytest.mark.parametrize("check", ["test_figure_1", "test_vgg"])

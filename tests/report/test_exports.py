@@ -47,7 +47,7 @@ def test_bibtex_has_an_entry_for_each_document(whole):
 
 def test_hostile_text_leaves_the_files_well_formed(recorder, tmp_path):
     claim = recorder.claim("toy/claim")
-    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year", "url"), HOSTILE)
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "url"), HOSTILE)
     recorder.case(claim, "n=1", status="error", message=HOSTILE)
     recorder.lines.append({"type": "collect error", "file": HOSTILE, "message": HOSTILE})
     results = read(recorder.write(tmp_path / "e.jsonl"))

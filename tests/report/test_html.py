@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eosbench.report import write
-from eosbench.report.html import anchor
+from eosbench.report.pages import anchor
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
 FILES = [
@@ -137,7 +137,7 @@ def test_products_stand_beside_seconds_where_there_are_any(written):
 
 def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
-    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year"), HOSTILE)
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors"), HOSTILE)
     recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
     recorder.lines[-1]["uses"] = [HOSTILE]
     recorder.lines[-1]["file"] = HOSTILE
