@@ -70,10 +70,10 @@ def _table(results: Results, width: int) -> str:
         "Grade": [claim.judgement.grade or "–" for claim in listed],
         "Expected": [_expected(claim) for claim in listed],
         "Cases": [f"{claim.satisfied}/{len(claim.of_role('case'))}" for claim in listed],
-        "Least slack": [_worst(claim) for claim in listed],
+        "Slack": [_worst(claim) for claim in listed],
         "Controls": ["{}/{} fired".format(*claim.fired) if claim.fired[1] else "–" for claim in listed],
     }
-    verdicts = table(shown, width, dispensable=("Least slack", "Grade", "Controls"))  # the report has them all
+    verdicts = table(shown, width, dispensable=("Slack", "Grade", "Controls"))  # the report has them all
     return f"{verdicts}\n{told}" if told else verdicts
 
 

@@ -53,10 +53,10 @@ def test_columns_that_others_can_do_without_go_where_the_terminal_is_narrow(trou
     heads = {}
     for width in (60, 80, 100, 200):
         monkeypatch.setenv("COLUMNS", str(width))
-        heads[width] = summary(read(troubled)).splitlines()[0].replace("Worst margin", "Margin").split()
+        heads[width] = summary(read(troubled)).splitlines()[0].split()
     assert heads[60] == ["Claim", "Verdict", "Expected", "Cases"]
     assert heads[80] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Controls"]
-    assert heads[100] == heads[200] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Margin", "Controls"]
+    assert heads[100] == heads[200] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Slack", "Controls"]
 
 
 def test_long_ids_and_names_are_wrapped(recorder, tmp_path):
