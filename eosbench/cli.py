@@ -163,7 +163,7 @@ def explain(
     if results is None:
         _refuse(f"pytest ran no case {case!r}; see `pytest --collect-only -q` for the ids\n{done.stdout.strip()}")
     print(explained(results, columns()))
-    if any(case["status"] in ("error", "timeout", "crashed") for case in results.cases):
+    if any(case.status in ("error", "timeout", "crashed") for case in results.cases):
         # pytest's account of a failure, or of a crash whatever was heard last.
         told = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
         print(f"\n{told[0] if told else done.stdout + done.stderr}".rstrip())

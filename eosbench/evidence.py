@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eosbench.claim import Case, Claim, EvidenceError
-from eosbench.records import Comparison, Curve, Record, Requires
+from eosbench.records import Compared, Comparison, Curve, Record, Requires
 from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
@@ -22,6 +22,7 @@ Scale = Literal["small", "paper"]
 Style = Literal["line", "points", "reference"]
 AxesScale = Literal["linear", "semilogx", "semilogy", "loglog"]
 _STYLES, _SCALES = get_args(Style), get_args(AxesScale)
+_READINGS: tuple[Compared, ...] = ("satisfied", "indeterminate", "violated")  # by severity
 
 
 class OutOfScope(Exception):  # noqa: N818 - no error of the check
@@ -104,10 +105,13 @@ class Evidence:
 
         A unit of rounding is eps times `scale`, by default the largest magnitude among the numbers compared; give the
         scale where terms cancel. Below 8 units nothing could be satisfied, for that much is uncertain.
+
+        Truth values are compared as the integers 0 and 1, exactly: "A holds if and only if B does" is `equal(name, a,
+        b)` with two Boolean arrays.
         """
         if not float(_predicted(name, "ulps", ulps)) >= _ROUNDING:
             raise EvidenceError(f"{name!r}: ulps is {ulps}; give {_ROUNDING} or more, for that much is uncertain")
-        m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
+        m, p = _numbers(name, "measured", _counted(measured)), _predicted(name, "predicted", _counted(predicted))
         size = _scale(m, p) if scale is None else float(_predicted(name, "scale", scale))
         unit = _eps(m) * size
         self._compare("equal", name, m, p, tolerance=ulps * unit, uncertainty=_ROUNDING * unit, detail={"ulps": ulps})
@@ -231,6 +235,7 @@ class Evidence:
         goal, alpha = _share(name, "at_least", at_least), 1 - _share(name, "confidence", confidence)
         low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
         high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
+        reading: Compared
         reading = "satisfied" if low >= goal else "violated" if high < goal else "indeterminate"
         self._record(
             "fraction",
@@ -343,7 +348,7 @@ class Evidence:
             tolerance=tol[at],
             margin=margin[at],
             uncertainty=unc[at],
-            reading=("satisfied", "indeterminate", "violated")[severity[at]],
+            reading=_READINGS[severity[at]],
             detail={**(detail or {}), **({"worst of": m.size} if m.size > 1 else {})},
         )
 
@@ -357,7 +362,7 @@ class Evidence:
         tolerance: float,
         margin: float,
         uncertainty: float,
-        reading: Literal["satisfied", "violated", "indeterminate"],
+        reading: Compared,
         detail: Mapping[str, Any],
     ) -> None:
         measured, predicted, tolerance, margin = float(measured), float(predicted), float(tolerance), float(margin)
@@ -379,13 +384,21 @@ class Evidence:
         )
 
 
-def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+def _array(value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except Exception:
-        array = np.asarray(None)
+        return np.asarray(None)
+
+
+def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+    array = _array(value)
     if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):  # bfloat16 and its kin
         array = array.astype(np.float32)
+    if array.dtype.kind == "b":
+        raise EvidenceError(
+            f"{name!r}: {what} is Boolean; compare truth values with evidence.equal(name, measured, predicted)"
+        )
     if array.dtype.kind not in "iuf":
         raise EvidenceError(f"{name!r}: {what} must be a number or an array of numbers; got {_abridged(value)}")
     if array.dtype.kind in "iu":
@@ -393,6 +406,12 @@ def _numbers(name: str, what: str, value: Any) -> np.ndarray:
             raise EvidenceError(f"{name!r}: {what} has integers beyond 2^53; divide them by their scale, as floats")
         array = array.astype(np.int64)  # differences of unsigned ones would wrap
     return array
+
+
+def _counted(value: Any) -> Any:
+    """Truth values as the integers 0 and 1; anything else as it is."""
+    array = _array(value)
+    return array.astype(np.int64) if array.dtype.kind == "b" else value
 
 
 def _predicted(name: str, what: str, value: Any) -> np.ndarray:

@@ -24,6 +24,7 @@ from eosbench.strict_json import dumps, plain
 SCHEMA = "eosbench-evidence/1"
 
 Reading = Literal["satisfied", "violated", "vacuous", "indeterminate"]
+Compared = Literal["satisfied", "violated", "indeterminate"]
 Grade = Literal["proved", "exact", "measured"]
 Status = Literal["completed", "skipped", "error", "timeout", "crashed", "lost", "deselected"]
 
@@ -117,7 +118,7 @@ class Comparison:
     tolerance: float
     margin: float
     uncertainty: float
-    reading: Literal["satisfied", "violated", "indeterminate"]
+    reading: Compared
     slack: float
     detail: Mapping[str, Any] = field(default_factory=dict)
 
@@ -340,7 +341,7 @@ def from_json(cls: type[_T], found: Any) -> _T:
     if not isinstance(found, dict):
         raise RecordError(f"{cls.__name__} is no object")
     values = {}
-    for name, (kind, required) in _fields(cls).items():
+    for name, (kind, required) in _fields(typing.cast(Any, cls)).items():  # mypy takes no type[T] for hashable
         if name in found:
             values[name] = _decoded(name, found[name], kind)
         elif required:
@@ -385,7 +386,7 @@ def _encoded(value: Any) -> Any:
 
 
 @functools.cache
-def _fields(cls: Any) -> dict[str, tuple[Any, bool]]:
+def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
     """The kind of each field, and whether it has no default."""
     kinds = typing.get_type_hints(cls)
     missing = dataclasses.MISSING

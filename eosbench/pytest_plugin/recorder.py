@@ -5,6 +5,7 @@ A run that is killed leaves what it had found, and can still be reported.
 
 import fcntl
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -13,8 +14,8 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,18 +25,50 @@ import pytest
 import eosbench
 from eosbench import catalogue
 from eosbench.claim import Case, Claim, ClaimError
+from eosbench.records import (
+    SCHEMA,
+    ClaimLine,
+    CollectError,
+    EndLine,
+    Line,
+    Outcome,
+    Planned,
+    RunLine,
+    Started,
+    claim_line,
+    dump_line,
+    parse_line,
+)
 from eosbench.strict_json import dumps, plain
-
-SCHEMA = "eosbench-evidence/1"
 
 
 class Plan:
-    """The claims and cases that were collected, and which of them were selected to run."""
+    """The claims and cases that were collected, which of them were selected to run, and in what numbers.
+
+    Attributes:
+        claims: a line for each claim.
+        cases: a line for each case.
+        numerics: device and precision of the process that collected.
+    """
 
     def __init__(self) -> None:
-        self.claims: dict[str, tuple[Claim, str]] = {}
-        self._cases: dict[str, dict[str, Any]] = {}
-        self._selected: set[str] = set()
+        self.numerics: dict[str, Any] = {}
+        self._claims: dict[str, tuple[Claim, str]] = {}
+        self._lines: dict[str, ClaimLine] = {}
+        self._cases: dict[str, Planned] = {}
+
+    @property
+    def claims(self) -> list[ClaimLine]:
+        return list(self._lines.values())
+
+    @property
+    def cases(self) -> list[Planned]:
+        return list(self._cases.values())
+
+    @property
+    def empty(self) -> bool:
+        """Whether no claim was collected."""
+        return not self._lines
 
     def add_claim(self, claim: Claim, file: str) -> None:
         """Enter a claim.
@@ -44,66 +77,63 @@ class Plan:
             ClaimError: if it could reach no verdict, or another claim has its id, or two documents have one key.
         """
         claim.validate()
-        other, where = self.claims.get(claim.id, (claim, file))
+        other, where = self._claims.get(claim.id, (claim, file))
         if other is not claim:
             raise claim.error(f"{where} states another claim with this id; rename one of them")
-        for known, where in self.claims.values():
+        for known, where in self._claims.values():
             mine, theirs = claim.source.document, known.source.document
             if mine.key == theirs.key and mine != theirs:
                 raise claim.error(f"{where} gives the document {mine.key!r} another title; make the two agree")
-        self.claims[claim.id] = (claim, file)
+        self._claims[claim.id] = (claim, file)
+        self._lines[claim.id] = claim_line(claim, file)
 
     def add_case(self, nodeid: str, check: str, claim: Claim, case: Case) -> None:
         """Enter a case under the id of its pytest item."""
-        self._cases[nodeid] = {
-            "type": "planned",
-            "nodeid": nodeid,
-            "claim": claim.id,
-            "check": check,
-            "case": case.label,
-            "role": case.role,
-            "params": plain(case.params),
-        }
+        self._cases[nodeid] = Planned(
+            nodeid=nodeid,
+            claim=claim.id,
+            check=check,
+            case=case.label,
+            role=case.role,
+            params=plain(case.params),
+            selected=False,
+        )
 
     def finish(self, items: Iterable[pytest.Item]) -> None:
-        """Note which items are left after selection."""
-        self._selected = {item.nodeid for item in items}
+        """Note which items are left after selection, and what numbers are computed in."""
+        selected = {item.nodeid for item in items}
+        self._cases = {nodeid: replace(case, selected=nodeid in selected) for nodeid, case in self._cases.items()}
+        if not self.empty:
+            self.numerics = _numerics()
 
-    def lines(self) -> list[dict[str, Any]]:
-        """The plan as lines of the results file, the first with the device and precision of this process."""
-        if not self.claims:
-            return []
-        claims = [_claim_line(claim, file) for claim, file in self.claims.values()]
-        cases = [{**case, "selected": nodeid in self._selected} for nodeid, case in self._cases.items()]
-        return [_numerics(), *claims, *cases]
+    def dumps(self) -> str:
+        """The plan as text, for another process."""
+        lines: list[Line] = [*self.claims, *self.cases]
+        return "\n".join([dumps(self.numerics), *map(dump_line, lines)])
+
+    @classmethod
+    def loads(cls, text: str) -> "Plan":
+        """The plan that was written so."""
+        plan = cls()
+        numerics, *lines = text.split("\n")
+        plan.numerics = json.loads(numerics)
+        for line in map(parse_line, lines):
+            match line:
+                case ClaimLine():
+                    plan._lines[line.id] = line
+                case Planned():
+                    plan._cases[line.nodeid] = line
+        return plan
 
 
 def _numerics() -> dict[str, Any]:
     import jax
 
     return {
-        "type": "numerics",
         "device": jax.devices()[0].device_kind,
         "backend": jax.default_backend(),
         "x64": jax.config.jax_enable_x64,  # type: ignore[attr-defined]
         "matmul precision": jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
-    }
-
-
-def _claim_line(claim: Claim, file: str) -> dict[str, Any]:
-    document = asdict(claim.source.document)
-    return {
-        "type": "claim",
-        "id": claim.id,
-        "topic": claim.topic,
-        "source": {"document": document.pop("key"), **document, "place": claim.source.place},
-        "printed": claim.printed,
-        "corrected": claim.corrected,
-        "expected": claim.expected,
-        "experiment": claim.experiment,
-        "uses": list(claim.uses),
-        "out_of_scope": claim.out_of_scope,
-        "file": file,
     }
 
 
@@ -113,16 +143,15 @@ class Recorder:
     Of a subset of the claims it writes to `partial/` below the report's directory, so that a full report stays.
     """
 
-    def __init__(self, config: pytest.Config, directory: Path, lines: list[dict[str, Any]]) -> None:
-        numerics = {key: value for line in lines if line["type"] == "numerics" for key, value in line.items()}
-        lines = [line for line in lines if line["type"] != "numerics"]
-        self._cases = {line["nodeid"]: line for line in lines if line["type"] == "planned"}
-        unplanned = _uncollected(config, lines)
-        subset = bool(unplanned) or not all(case["selected"] for case in self._cases.values())
+    def __init__(
+        self, config: pytest.Config, directory: Path, plan: Plan, collect_errors: Sequence[CollectError]
+    ) -> None:
+        self._planned = {case.nodeid for case in plan.cases}
+        beside = _uncollected(config, plan, collect_errors)
+        subset = bool(beside) or not all(case.selected for case in plan.cases)
         self.path = (directory / "partial" if subset else directory) / "evidence.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a", encoding="utf-8")
-        self._outcomes: dict[str, dict[str, Any]] = {}  # of the cases that are not torn down yet
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or this process is gone
         except BlockingIOError:
@@ -136,62 +165,53 @@ class Recorder:
         self._start = time.monotonic()
         self._restore_signal = _interrupt_on_sigterm()
         self._write(
-            {
-                "type": "run",
-                "schema": SCHEMA,
-                "selection": {"args": list(config.invocation_params.args), "subset": subset},
-                "environment": _environment(config) | {k: v for k, v in numerics.items() if k != "type"},
-            }
+            RunLine(
+                schema=SCHEMA,
+                selection={"args": list(config.invocation_params.args), "subset": subset},
+                environment=_environment(config) | plan.numerics,
+            )
         )
-        for line in lines + unplanned:
+        lines: list[Line] = [*plan.claims, *plan.cases, *collect_errors, *beside]
+        for line in lines:
             self._write(line)
 
     def plans(self, nodeid: str) -> bool:
         """Whether an item is a case of a claim."""
-        return nodeid in self._cases
+        return nodeid in self._planned
 
     def started(self, nodeid: str) -> None:
         """A case starts: if nothing more is heard of it, this is the one that died."""
         if self.plans(nodeid):
-            self._write({"type": "started", "nodeid": nodeid})
+            self._write(Started(nodeid=nodeid))
 
-    def finished(self, report: pytest.TestReport, outcome: dict[str, Any] | None) -> dict[str, Any] | None:
+    def finished(self, report: pytest.TestReport, outcome: Outcome | None) -> Outcome | None:
         """A phase of an item ended. Returns the line written, if any; the last line of a case counts."""
         if not self.plans(report.nodeid):
             return None
-        if outcome is not None and report.when == "call":
-            self._outcomes[report.nodeid] = outcome
-            return self._case(report, **outcome)
-        before = self._outcomes.pop(report.nodeid, {}) if report.when == "teardown" else {}
         if report.when == "???":  # pytest-xdist says so of the item at which a worker died
-            return self._case(report, status="crashed", message=f"the worker died ({report.longreprtext})")
-        if report.failed:
-            failure = f"{report.when} failed: {_last_line(report.longreprtext)}"
-            return self._case(report, **{**before, "status": "error", "message": failure, "reading": None})
-        if report.skipped and report.when == "setup":
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            return self._case(report, status="skipped", message=reason.removeprefix("Skipped: "))
-        return None
-
-    def _case(self, report: pytest.TestReport, *, status: str, message: str, **outcome: Any) -> dict[str, Any]:
-        rest = {"reading": None, "seconds": report.duration, "products": 0, "records": [], "series": []} | outcome
-        worker = getattr(report, "worker_id", None)
-        told = {"nodeid": report.nodeid, "status": status, "message": message, "worker": worker}
-        line = {"type": "case", **told, **rest}
+            outcome = Outcome(
+                nodeid=report.nodeid,
+                status="crashed",
+                message=f"the worker died ({report.longreprtext})",
+                seconds=report.duration,
+            )
+        if outcome is None:
+            return None
+        line = replace(outcome, worker=getattr(report, "worker_id", None))
         self._write(line)
         return line
 
     def end(self, outcome: str) -> None:
         """The run ended: `finished`, `stopped early` by -x or its like, or `interrupted`."""
-        self._write({"type": "end", "outcome": outcome, "seconds": time.monotonic() - self._start})
+        self._write(EndLine(outcome=outcome, seconds=time.monotonic() - self._start))
 
     def close(self) -> None:
         """Close the file, and let SIGTERM do what it did before."""
         self._file.close()
         self._restore_signal()
 
-    def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(dumps(line) + "\n")
+    def _write(self, line: Line) -> None:
+        self._file.write(dump_line(line) + "\n")
         self._file.flush()
 
 
@@ -203,21 +223,21 @@ def _keep_finished(path: Path) -> None:
         shutil.copyfile(path, path.with_name("previous.jsonl"))
 
 
-def _uncollected(config: pytest.Config, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Claim lines of the claims that lie beside the collected ones but were not asked for."""
-    collected = {line["id"] for line in lines if line["type"] == "claim"}
-    broken = {line["file"] for line in lines if line["type"] == "collect error"}
-    folders = {(config.rootpath / line["file"]).parent for line in lines if line["type"] == "claim"}
-    found = []
+def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError]) -> list[ClaimLine]:
+    """The claims that lie beside the collected ones but were not asked for."""
+    collected = {claim.id for claim in plan.claims}
+    broken = {error.file for error in collect_errors}
+    folders = {(config.rootpath / claim.file).parent for claim in plan.claims}
+    beside = []
     for file in catalogue.claim_files(folders):
         name = file.relative_to(config.rootpath).as_posix() if file.is_relative_to(config.rootpath) else str(file)
         if name in broken:
             continue
         try:
-            found += [_claim_line(claim, name) for claim in catalogue.read_claims(file) if claim.id not in collected]
+            beside += [claim_line(claim, name) for claim in catalogue.read_claims(file) if claim.id not in collected]
         except ClaimError:
             continue  # not collected, so not for this run to complain of
-    return found
+    return beside
 
 
 def _environment(config: pytest.Config) -> dict[str, Any]:
@@ -258,5 +278,6 @@ def _interrupt_on_sigterm() -> Any:
     return lambda: signal.signal(signal.SIGTERM, before)
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line of pytest's account of a failure, which says most."""
     return (text.strip().splitlines() or ["no message"])[-1]

@@ -4,13 +4,14 @@ They share compiled shapes and trajectories, which every worker that gets one of
 own `--dist loadgroup` does nothing under pytest 9.2 with xdist 3.8, and would need a mark on every item.
 """
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from eosbench.pytest_plugin.recorder import Plan
 
 
 class ExperimentScheduling(LoadScopeScheduling):
@@ -52,6 +53,6 @@ class ExperimentScheduling(LoadScopeScheduling):
 def _experiments(plan_file: Path | None) -> dict[str, str]:
     if plan_file is None or not plan_file.exists():
         return {}
-    lines = json.loads(plan_file.read_text(encoding="utf-8"))
-    of_claim = {line["id"]: line["experiment"] for line in lines if line["type"] == "claim"}
-    return {line["nodeid"]: of_claim[line["claim"]] for line in lines if line["type"] == "planned"}
+    plan = Plan.loads(plan_file.read_text(encoding="utf-8"))
+    of_claim = {claim.id: claim.experiment for claim in plan.claims}
+    return {case.nodeid: of_claim[case.claim] for case in plan.cases}
