@@ -98,10 +98,13 @@ class Evidence:
 
         A unit of rounding is eps times `scale`, by default the largest magnitude among the numbers compared; give the
         scale where terms cancel. Below 8 units nothing could be satisfied, for that much is uncertain.
+
+        Truth values are compared as the integers 0 and 1, exactly: "A holds if and only if B does" is `equal(name, a,
+        b)` with two Boolean arrays.
         """
         if not float(_predicted(name, "ulps", ulps)) >= _ROUNDING:
             raise EvidenceError(f"{name!r}: ulps is {ulps}; give {_ROUNDING} or more, for that much is uncertain")
-        m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
+        m, p = _numbers(name, "measured", _counted(measured)), _predicted(name, "predicted", _counted(predicted))
         size = _scale(m, p) if scale is None else float(_predicted(name, "scale", scale))
         unit = _eps(m) * size
         self._compare("equal", name, m, p, tolerance=ulps * unit, uncertainty=_ROUNDING * unit, detail={"ulps": ulps})
@@ -352,13 +355,21 @@ class Evidence:
         )
 
 
-def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+def _array(value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except Exception:
-        array = np.asarray(None)
+        return np.asarray(None)
+
+
+def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+    array = _array(value)
     if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):  # bfloat16 and its kin
         array = array.astype(np.float32)
+    if array.dtype.kind == "b":
+        raise EvidenceError(
+            f"{name!r}: {what} is Boolean; compare truth values with evidence.equal(name, measured, predicted)"
+        )
     if array.dtype.kind not in "iuf":
         raise EvidenceError(f"{name!r}: {what} must be a number or an array of numbers; got {_abridged(value)}")
     if array.dtype.kind in "iu":
@@ -366,6 +377,12 @@ def _numbers(name: str, what: str, value: Any) -> np.ndarray:
             raise EvidenceError(f"{name!r}: {what} has integers beyond 2^53; divide them by their scale, as floats")
         array = array.astype(np.int64)  # differences of unsigned ones would wrap
     return array
+
+
+def _counted(value: Any) -> Any:
+    """Truth values as the integers 0 and 1; anything else as it is."""
+    array = _array(value)
+    return array.astype(np.int64) if array.dtype.kind == "b" else value
 
 
 def _predicted(name: str, what: str, value: Any) -> np.ndarray:

@@ -6,28 +6,30 @@ pytest-xdist as each case ends; the verdicts are reached there, once, from the r
 """
 
 import functools
+import inspect
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from eosbench import catalogue, verdict
+from eosbench import catalogue, raised, verdict
 from eosbench.claim import Case, Check, Claim, ClaimError, EvidenceError, check_of
 from eosbench.progress import Progress
-from eosbench.recorder import Plan, Recorder
+from eosbench.recorder import Plan, Recorder, last_line
 
 if TYPE_CHECKING:
     from eosbench.evidence import Evidence
 
 _CASE = pytest.StashKey[tuple[Check, Case]]()
-_EVIDENCE = pytest.StashKey["Evidence"]()
-_READING = pytest.StashKey[verdict.Reading]()
+_ATTEMPT = pytest.StashKey["Attempt"]()
 _PLAN = pytest.StashKey[Plan]()
 _OUTCOME = "eosbench_outcome"  # an attribute of reports: pytest-xdist sends it along, --junitxml leaves it out
 
@@ -101,8 +103,9 @@ def evidence(request: pytest.FixtureRequest) -> "Evidence":
     if _CASE not in request.node.stash:
         pytest.fail("`evidence` is for the checks of a claim; decorate the function with @claim.check(...)", False)
     check, case = request.node.stash[_CASE]
-    scale = request.config.getoption("--claims-scale")
-    return request.node.stash.setdefault(_EVIDENCE, Evidence(check.claim, case, scale))
+    attempt = request.node.stash[_ATTEMPT]
+    attempt.evidence = Evidence(check.claim, case, request.config.getoption("--claims-scale"))
+    return attempt.evidence
 
 
 # --- collection ------------------------------------------------------------------------------------------------------
@@ -153,16 +156,44 @@ def _require_in_reach(collector: pytest.Module, claim: Claim) -> None:
 
 
 def _item(collector: pytest.Module, name: str, check: Check, case: Case) -> pytest.Item:
-    if any(mark.name == "parametrize" for mark in getattr(check.function, "pytestmark", ())):
-        raise check.claim.error(f"{name} has a mark `parametrize`; give the values to check(...) as a grid")
     bound = functools.partial(check.function, **case.params)
     bound.__dict__.update(vars(check.function))  # its marks
     label = f"{name}[{case.label}]" if case.label else name
-    item: pytest.Item = pytest.Function.from_parent(collector, name=label, callobj=bound)
+    item: pytest.Function = pytest.Function.from_parent(collector, name=label, callobj=bound)
+    _require_plain_fixtures(item, name, check)
     item.stash[_CASE] = (check, case)
     item.extra_keyword_matches.update({check.claim.id, case.role})
     collector.config.stash[_PLAN].add_case(item.nodeid, name, check.claim, case)
     return item
+
+
+def _require_plain_fixtures(item: pytest.Function, name: str, check: Check) -> None:
+    """A case has its values from the grid alone: pytest would fail every case of a check that it is to multiply."""
+    if item.get_closest_marker("parametrize"):
+        raise check.claim.error(
+            f"{name} has a mark `parametrize`, of its own or of its module; give the values to check(...) as a grid"
+        )
+    known = item._fixtureinfo.name2fixturedefs
+    for fixture in item.fixturenames:
+        if _has_params(fixture, known.get(fixture, ())):
+            raise check.claim.error(
+                f"{name} uses the fixture {fixture!r}, which has params; give its values to check(...) as a grid"
+            )
+        if fixture not in known and fixture != "request":
+            asks = "takes" if fixture in inspect.signature(check.function).parameters else "uses a fixture that takes"
+            raise check.claim.error(
+                f"{name} {asks} {fixture!r}, which is no fixture; give it a value in check(...), a default, or write it"
+            )
+
+
+def _has_params(name: str, definitions: Sequence[pytest.FixtureDef[Any]]) -> bool:
+    """Whether a fixture has params, or takes the one that it overrides and that has; the nearest definition is last."""
+    for definition in reversed(definitions):
+        if definition.params is not None:
+            return True
+        if name not in definition.argnames:
+            return False
+    return False
 
 
 def _claims_of(module: ModuleType) -> list[Claim]:
@@ -186,28 +217,69 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
 # --- one case --------------------------------------------------------------------------------------------------------
 
 
+@dataclass
+class Attempt:
+    """One run of a case, from its setup on. Plugins run a case again that failed; then the last attempt counts."""
+
+    number: int
+    evidence: "Evidence | None" = None
+    running: bool = False
+    reading: verdict.Reading | None = None
+    seconds: float | None = None
+    """What the call took; None until it has ended."""
+    problem: BaseException | None = None
+    """What the check raised, also within a subtest, which keeps it from pytest."""
+    outcome: dict[str, Any] | None = None
+    """What the reports have told of this attempt."""
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """With its setup an attempt begins, and nothing of the one before is left."""
+    if _CASE in item.stash:
+        before = item.stash.get(_ATTEMPT, None)
+        item.stash[_ATTEMPT] = Attempt(before.number + 1 if before else 1)
+    return (yield)
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
     """A case passes when its reading is one with which the claim can still reach the expected verdict."""
     if _CASE not in pyfuncitem.stash:
         return (yield)
+    attempt = pyfuncitem.stash[_ATTEMPT]
+    start, attempt.running, attempt.reading = time.perf_counter(), True, None
+    try:
+        if attempt.seconds is not None:
+            raise EvidenceError("the check was called a second time without a new setup; its evidence would be of both")
+        result = yield from _called(attempt, *pyfuncitem.stash[_CASE])
+    except BaseException as problem:
+        attempt.problem = problem
+        raise
+    finally:
+        attempt.seconds, attempt.running = time.perf_counter() - start, False
+    return result
+
+
+def _called(attempt: Attempt, check: Check, case: Case) -> Generator[None, Any, Any]:
     from eosbench.evidence import OutOfScope
 
+    records = attempt.evidence.records if attempt.evidence else []
     try:
         result = yield
     except OutOfScope as reason:
         pytest.skip(str(reason))
     except pytest.skip.Exception:
-        if any(record["kind"] != "requires" for record in pyfuncitem.stash[_EVIDENCE].records):
+        if any(record["kind"] != "requires" for record in records):
             raise EvidenceError("pytest.skip() comes after a comparison, which it would hide; call it first") from None
         raise
-    check, case = pyfuncitem.stash[_CASE]
-    records = pyfuncitem.stash[_EVIDENCE].records
+    if attempt.problem is not None:
+        return result
     try:
         reading = verdict.read(records, case.role)
     except ValueError as problem:
         raise EvidenceError(f"{check.function.__name__}: {problem}") from None
-    pyfuncitem.stash[_READING] = reading
+    attempt.reading = reading
     wanted = verdict.wanted(case.role, check.claim.expected)
     if reading not in wanted:
         pytest.fail(
@@ -223,34 +295,79 @@ def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Let the evidence travel with the report, also that of a check which failed half-way."""
-    if _CASE not in item.stash or call.when != "call":
-        return (yield)
-    recorded = item.stash.get(_EVIDENCE, None)
-    outcome = {
-        **_outcome(item, call),
-        "seconds": call.duration,
+    report = yield
+    attempt = item.stash.get(_ATTEMPT, None)
+    if attempt is None:
+        return report
+    problem = call.excinfo.value if call.excinfo is not None else None
+    if attempt.running:  # the report of a subtest
+        attempt.problem = problem if report.failed else attempt.problem
+    elif (ending := _ending(item, attempt, report, problem)) is not None:
+        attempt.outcome = ending | _recorded(attempt, report)
+        setattr(report, _OUTCOME, attempt.outcome)
+    if isinstance(problem, EvidenceError):
+        report.longrepr = f"{item.nodeid}: {_told(item, problem)}"
+    if report.when == "teardown":
+        attempt.problem = None  # and with it all that its traceback holds
+    return report
+
+
+def _ending(
+    item: pytest.Item, attempt: Attempt, report: pytest.TestReport, problem: BaseException | None
+) -> dict[str, Any] | None:
+    """How the attempt ended, as far as it is known after this phase; None where the phase changes nothing."""
+    if report.when == "call":
+        return _ending_of_call(item, attempt, report, problem)
+    if isinstance(problem, pytest.skip.Exception | pytest.xfail.Exception):
+        return {"status": "skipped", "message": str(problem), "reading": None} if report.when == "setup" else None
+    if problem is not None:
+        failure = f"{report.when} failed: {_told(item, problem)}"
+        before = attempt.outcome["message"] if attempt.outcome else ""
+        return {"status": "error", "message": f"{before}; {failure}" if before else failure, "reading": None}
+    if report.when == "teardown" and attempt.outcome is None and attempt.seconds is not None:
+        # It was run again within the report of an attempt before, and has none of its own.
+        return _ending_of_call(item, attempt, report, attempt.problem)
+    return None
+
+
+def _ending_of_call(
+    item: pytest.Item, attempt: Attempt, report: pytest.TestReport, problem: BaseException | None
+) -> dict[str, Any]:
+    own = problem is attempt.problem  # and not of another plugin, after the check
+    problem = problem or attempt.problem
+    if attempt.reading is not None and own and (problem is not None or not report.failed):
+        return {"status": "completed", "message": "", "reading": attempt.reading}
+    if isinstance(problem, pytest.skip.Exception):
+        return {"status": "skipped", "message": str(problem), "reading": None}
+    status = "timeout" if isinstance(problem, TimeoutError) else "error"
+    message = _told(item, problem) if problem is not None else last_line(report.longreprtext)
+    return {"status": status, "message": message, "reading": None}
+
+
+def _recorded(attempt: Attempt, report: pytest.TestReport) -> dict[str, Any]:
+    recorded = attempt.evidence
+    return {
+        "attempts": attempt.number,
+        "seconds": report.duration if attempt.seconds is None else attempt.seconds,
         "products": recorded.products if recorded else 0,
         "records": recorded.records if recorded else [],
         "series": recorded.curves if recorded else [],
     }
-    report = yield
-    setattr(report, _OUTCOME, outcome)
-    if call.excinfo is not None and isinstance(call.excinfo.value, EvidenceError):
-        report.longrepr = f"{item.nodeid}: {call.excinfo.value}"
-    return report
 
 
-def _outcome(item: pytest.Item, call: pytest.CallInfo[None]) -> dict[str, Any]:
-    if _READING in item.stash:
-        return {"status": "completed", "reading": item.stash[_READING], "message": ""}
-    raised = call.excinfo.value if call.excinfo is not None else None
-    message = str(raised).partition("\n")[0]
-    if isinstance(raised, pytest.skip.Exception):
-        status = "skipped"
-    else:
-        status = "timeout" if isinstance(raised, TimeoutError) else "error"
-        message = message if isinstance(raised, EvidenceError) else f"{type(raised).__name__}: {message}"
-    return {"status": status, "reading": None, "message": message}
+def _told(item: pytest.Item, problem: BaseException) -> str:
+    """What was raised, with the file and line in the code of whoever wrote the check."""
+    file, line, _ = item.location
+    return "; ".join(
+        f"{_sentence(one)} ({raised.place(one, item.config.rootpath) or f'{file}:{(line or 0) + 1}'})"
+        for one in raised.each(problem)
+    )
+
+
+def _sentence(problem: BaseException) -> str:
+    if isinstance(problem, pytest.FixtureLookupError):
+        return problem.formatrepr().errorstring.strip().partition("\n")[0]
+    return str(problem) if isinstance(problem, EvidenceError) else raised.told(problem)
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -322,7 +439,8 @@ class Session:
         self._failures += report.failed
         if self.recorder is not None:
             line = self.recorder.finished(report, getattr(report, _OUTCOME, None))
-            if line is not None and self._progress is not None:
+            final = report.passed or report.failed or report.skipped  # plugins that run it again say another word
+            if line is not None and final and self._progress is not None:
                 self._progress.finished(line)
 
     @pytest.hookimpl(tryfirst=True)

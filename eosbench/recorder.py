@@ -122,7 +122,6 @@ class Recorder:
         self.path = (directory / "partial" if subset else directory) / "evidence.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self.path.open("a", encoding="utf-8")
-        self._outcomes: dict[str, dict[str, Any]] = {}  # of the cases that are not torn down yet
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # until the file is closed, or this process is gone
         except BlockingIOError:
@@ -159,25 +158,17 @@ class Recorder:
         """A phase of an item ended. Returns the line written, if any; the last line of a case counts."""
         if not self.plans(report.nodeid):
             return None
-        if outcome is not None and report.when == "call":
-            self._outcomes[report.nodeid] = outcome
-            return self._case(report, **outcome)
-        before = self._outcomes.pop(report.nodeid, {}) if report.when == "teardown" else {}
         if report.when == "???":  # pytest-xdist says so of the item at which a worker died
-            return self._case(report, status="crashed", message=f"the worker died ({report.longreprtext})")
-        if report.failed:
-            failure = f"{report.when} failed: {_last_line(report.longreprtext)}"
-            return self._case(report, **{**before, "status": "error", "message": failure, "reading": None})
-        if report.skipped and report.when == "setup":
-            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
-            return self._case(report, status="skipped", message=reason.removeprefix("Skipped: "))
-        return None
-
-    def _case(self, report: pytest.TestReport, *, status: str, message: str, **outcome: Any) -> dict[str, Any]:
-        rest = {"reading": None, "seconds": report.duration, "products": 0, "records": [], "series": []} | outcome
-        worker = getattr(report, "worker_id", None)
-        told = {"nodeid": report.nodeid, "status": status, "message": message, "worker": worker}
-        line = {"type": "case", **told, **rest}
+            outcome = {"status": "crashed", "message": f"the worker died ({report.longreprtext})"}
+        if outcome is None:
+            return None
+        line = {
+            "type": "case",
+            "nodeid": report.nodeid,
+            "worker": getattr(report, "worker_id", None),
+            **{"reading": None, "seconds": report.duration, "products": 0, "records": [], "series": []},
+            **outcome,
+        }
         self._write(line)
         return line
 
@@ -258,5 +249,6 @@ def _interrupt_on_sigterm() -> Any:
     return lambda: signal.signal(signal.SIGTERM, before)
 
 
-def _last_line(text: str) -> str:
+def last_line(text: str) -> str:
+    """The last line of pytest's account of a failure, which says most."""
     return (text.strip().splitlines() or ["no message"])[-1]

@@ -139,6 +139,47 @@ def test_options_that_mean_nothing_are_refused_in_one_sentence(kind, args, optio
     assert "\n" not in str(raised.value)
 
 
+X = np.linspace(-2, 2, 41)
+
+
+@pytest.mark.parametrize("of", [np.asarray, jnp.asarray, list], ids=["numpy", "jax", "list"])
+def test_a_statement_with_iff_compares_truth_values_entry_by_entry(of):
+    """x^2 > 1 if and only if |x| > 1, and not if and only if x > 1: that is wrong below -1, in ten entries."""
+    assert reading("equal", of(X**2 > 1), of(np.abs(X) > 1)) == "satisfied"
+    evidence = new()
+    evidence.equal("rises iff", of(X**2 > 1), of(X > 1))
+    record = evidence.records[-1]
+    assert (record["reading"], record["measured"], record["predicted"], record["margin"]) == ("violated", 1, 0, -1)
+    assert (record["uncertainty"], record["tolerance"], record["detail"]["worst of"]) == (0, 0, 41)
+
+
+@pytest.mark.parametrize(
+    ("measured", "predicted"), [(True, False), (np.bool_(False), True), ([True, True], [True, False])]
+)
+def test_one_truth_value_that_differs_violates(measured, predicted):
+    assert reading("equal", measured, predicted) == "violated"
+    assert reading("equal", measured, measured) == "satisfied"
+    assert reading("equal", np.asarray(measured), np.asarray(measured).astype(int)) == "satisfied"
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("close", ([True], [True], 0.1)),
+        ("at_most", (np.bool_(True), 2.0)),
+        ("at_least", (jnp.array([True]), 0.0)),
+        ("at_least", (1.0, True)),
+        ("monotone", ([True, False],)),
+        ("constant", (1.0, True, 0.1)),
+        ("equal", (1.0, 1.0)),
+    ],
+)
+def test_a_truth_value_elsewhere_is_refused_with_the_remedy(kind, args):
+    options = {"ulps": True} if kind == "equal" else {}
+    with pytest.raises(EvidenceError, match=r"is Boolean; compare truth values with evidence\.equal"):
+        reading(kind, *args, **options)
+
+
 def test_a_name_is_a_string():
     for record in (
         lambda e: e.requires(None, True),

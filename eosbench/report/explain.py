@@ -15,7 +15,8 @@ def explained(results: Results, width: int) -> str:
 
 
 def _case(case: dict[str, Any], width: int) -> str:
-    told = f", {case['seconds']:.2f} s" + (f": {case['message']}" if case["message"] else "")
+    attempt = f", attempt {case['attempts']}" if case["attempts"] > 1 else ""
+    told = f"{attempt}, {case['seconds']:.2f} s" + (f": {case['message']}" if case["message"] else "")
     lines = [
         f"{case['claim']} · {case['nodeid']}",
         wrapped(f"{case['role']}, {case['reading'] or case['status']}{told}", width, 2),

@@ -268,8 +268,9 @@ def _control(case: Case) -> str:
 
 
 def _compared(case: Case) -> list[dict[str, Any] | None]:
-    """What the case compared; a single None if it did not get that far."""
-    return [record for record in case["records"] if record["kind"] != "requires"] or [None]
+    """What the case compared, and a None for what ended it where that was no reading."""
+    found: list[dict[str, Any] | None] = [record for record in case["records"] if record["kind"] != "requires"]
+    return found if found and case["status"] == "completed" else [*found, None]
 
 
 def _comparisons(cases: list[Case]) -> list[Comparison]:

@@ -23,6 +23,7 @@ _UNFINISHED: Case = {
     "selected": True,
     "reading": None,
     "message": "",
+    "attempts": 1,
     "seconds": 0.0,
     "products": 0,
     "worker": None,
@@ -45,6 +46,7 @@ _KINDS: dict[str, dict[str, Any]] = {
     "case": {
         **dict.fromkeys(("nodeid", "status", "message"), str),
         "reading": str | None,
+        "attempts": int,
         "products": int,
         "records": list,
         "series": list,
@@ -58,6 +60,8 @@ _REQUIRES = {"name": str, "met": bool}
 _COMPARISON = dict.fromkeys(("name", "kind", "reading"), str)
 _READINGS = ("satisfied", "violated", "indeterminate")
 _NUMBERS = ("measured", "predicted", "tolerance", "margin", "uncertainty", "slack")
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, bzip2, xz, zip and zstd begin."""
 _LATER: dict[str, Any] = {"selection": {}, "environment": {}, "uses": []}
 """What older files lack of a line."""
 
@@ -275,6 +279,15 @@ class Results:
                     tuple(_told(case) for case in lost),
                 )
             )
+        if again := [case for case in self.cases if case["attempts"] > 1]:
+            found.append(
+                Notice(
+                    "run again",
+                    f"{plural(len(again), 'case')} ran more than once; of each, the last attempt counts.",
+                    _claims_of(again),
+                    tuple(f"{case['nodeid']}: attempt {case['attempts']}" for case in again),
+                )
+            )
         endings = {
             "interrupted": "The run was interrupted.",
             "stopped early": "The run stopped early, as asked (-x or --maxfail).",
@@ -286,10 +299,13 @@ class Results:
             planned = list(self.cases)
             selected = sum(case["status"] != "deselected" for case in planned)
             asked = " ".join(map(str, self.selection.get("args", ())))
+            # A claim that was collected has cases, or is out of scope.
+            beside = sum(not claim.cases and not claim.claim["out_of_scope"] for claim in self.claims)
             found.append(
                 Notice(
                     "partial",
                     f"A partial run: {selected} of {plural(len(planned), 'planned case')} selected"
+                    + (f", and {plural(beside, 'claim')} of other files there not asked for" if beside else "")
                     + (f" (pytest {asked})." if asked else "."),
                 )
             )
@@ -335,7 +351,7 @@ def read(path: Path) -> Results:
     claims: dict[str, dict[str, Any]] = {}
     planned: dict[str, Case] = {}
     finished: dict[str, Case] = {}
-    started: set[str] = set()
+    started: Counter[str] = Counter()
     collect_errors = []
     for i, line in _lines(path):
         if damaged := next(_damaged(_UNFINISHED | _LATER | line), None):
@@ -348,7 +364,8 @@ def read(path: Path) -> Results:
             case "planned":
                 planned[line["nodeid"]] = line
             case "started":
-                started.add(line["nodeid"])
+                started[line["nodeid"]] += 1
+                finished.pop(line["nodeid"], None)  # it runs again, and the last attempt counts
             case "case":
                 finished[line["nodeid"]] = line
             case "collect error":
@@ -367,6 +384,7 @@ def read(path: Path) -> Results:
             # What -x leaves out is as good as deselected.
             wanted = case["selected"] and end["outcome"] != "stopped early"
             case |= _fate(selected=wanted, started=nodeid in started, aborted=aborted)
+        case["attempts"] = max(case["attempts"], started[nodeid])
         if case["claim"] not in cases:
             raise ResultsError(f"{path} plans {nodeid} for the claim {case['claim']}, which it does not describe.")
         cases[case["claim"]].append(case)
@@ -406,14 +424,18 @@ def _lacking(part: Any, kinds: dict[str, Any]) -> Iterator[str]:
 def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """The lines with their numbers."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        raw = path.read_bytes()
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}; name an evidence.jsonl.") from error
+    if raw.startswith(_COMPRESSED):
+        raise ResultsError(f"{path} is compressed; unpack it and name the evidence.jsonl within.")
+    # What a shell or an editor wrote again may begin with a mark of its encoding, or be in UTF-16.
+    text = raw.decode(json.detect_encoding(raw), errors="replace")
     # Not splitlines(): that also splits at U+2028 and its like, which JSON allows within a string.
     lines = [line for line in text.split("\n") if line.strip()]
-    for i, raw in enumerate(lines):
+    for i, written in enumerate(lines):
         try:
-            line = json.loads(raw)
+            line = json.loads(written)
         except ValueError as error:
             if i == 0:
                 raise ResultsError(f"{path} is no results file of eosbench; name an evidence.jsonl.") from error

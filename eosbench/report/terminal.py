@@ -29,7 +29,7 @@ def table(shown: Mapping[str, Sequence[str]], width: int, dispensable: Sequence[
             shown = {head: cells for head, cells in shown.items() if head != name}
     most = _most(shown, width)
     rows = [
-        [cell if len(cell) <= most else "\n".join(textwrap.wrap(cell, most)) for cell in row]
+        [cell if _width(cell) <= most else "\n".join(textwrap.wrap(cell, most)) for cell in row]
         for row in zip(*shown.values(), strict=True)
     ]
     # Not as tabulate's own headers, which take two more columns each.
@@ -39,10 +39,14 @@ def table(shown: Mapping[str, Sequence[str]], width: int, dispensable: Sequence[
 
 def _most(shown: Mapping[str, Sequence[str]], width: int) -> int:
     """The most that a column may take for the table to fit; a head is not broken."""
-    widths = [max(map(len, (head, *cells))) for head, cells in shown.items()]
+    widths = [max(map(_width, (head, *cells))) for head, cells in shown.items()]
     room = width - 2 * (len(widths) - 1)
     fitting = (most for most in range(max(widths), 0, -1) if sum(min(most, own) for own in widths) <= room)
     return max(next(fitting, 0), *map(len, shown))
+
+
+def _width(cell: str) -> int:
+    return max(map(len, cell.split("\n")))
 
 
 def summary(results: Results, width: int | None = None) -> str:
@@ -68,10 +72,10 @@ def _table(results: Results, width: int) -> str:
         "Grade": [claim.judgement.grade or "–" for claim in listed],
         "Expected": [_expected(claim) for claim in listed],
         "Cases": [f"{claim.satisfied}/{len(claim.of_role('case'))}" for claim in listed],
-        "Worst margin": [_worst(claim) for claim in listed],
+        "Least slack": [_worst(claim) for claim in listed],
         "Controls": ["{}/{} fired".format(*claim.fired) if claim.fired[1] else "–" for claim in listed],
     }
-    verdicts = table(shown, width, dispensable=("Worst margin", "Grade", "Controls"))  # the report has them all
+    verdicts = table(shown, width, dispensable=("Least slack", "Grade", "Controls"))  # the report has them all
     return f"{verdicts}\n{told}" if told else verdicts
 
 
@@ -80,8 +84,10 @@ def _expected(claim: ClaimResult) -> str:
 
 
 def _worst(claim: ClaimResult) -> str:
+    """How much of its allowance is left to the comparison that came nearest to failing, and which that is."""
     worst = claim.judgement.worst
-    return "–" if worst is None else f"{digits(worst['margin'], 2)} ± {digits(worst['uncertainty'], 1)}"
+    # In short lines of its own, so that it is not the ids which are broken.
+    return "–" if worst is None else textwrap.fill(f"{digits(worst['slack'], 2)}: {one_line(worst['name'], 60)}", 17)
 
 
 def _constants(results: Results, width: int) -> str:
