@@ -150,8 +150,8 @@ def test_a_statement_with_iff_compares_truth_values_entry_by_entry(of):
     evidence = new()
     evidence.equal("rises iff", of(X**2 > 1), of(X > 1))
     record = evidence.records[-1]
-    assert (record["reading"], record["measured"], record["predicted"], record["margin"]) == ("violated", 1, 0, -1)
-    assert (record["uncertainty"], record["tolerance"], record["detail"]["worst of"]) == (0, 0, 41)
+    assert (record.reading, record.measured, record.predicted, record.margin) == ("violated", 1, 0, -1)
+    assert (record.uncertainty, record.tolerance, record.detail["worst of"]) == (0, 0, 41)
 
 
 @pytest.mark.parametrize(

@@ -125,7 +125,7 @@ def load(path: Path) -> Report:
     """
     file = path / "claims.json" if path.is_dir() else path
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = json.loads(file.read_bytes())  # in UTF-8 or 16, with or without a mark of it
     except OSError as problem:
         raise ResultsError(f"{file} cannot be read: {problem.strerror}; name a claims.json or its directory") from None
     except ValueError:

@@ -25,6 +25,9 @@ from eosbench.records import (
     parse_line,
 )
 
+_COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"PK\x03\x04", b"\x28\xb5\x2f\xfd")
+"""How files of gzip, bzip2, xz, zip and zstd begin."""
+
 
 class ResultsError(Exception):
     """The results file cannot be read; the message is one sentence that names file and remedy."""
@@ -231,9 +234,13 @@ def read(path: Path) -> Results:
 def _lines(path: Path) -> Iterator[Line]:
     """The lines of the file that this version knows."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        content = path.read_bytes()
     except OSError as error:
         raise ResultsError(f"{path} cannot be read: {error.strerror}; name an evidence.jsonl.") from error
+    if content.startswith(_COMPRESSED):
+        raise ResultsError(f"{path} is compressed; unpack it and name the evidence.jsonl within.")
+    # What a shell or an editor wrote again may begin with a mark of its encoding, or be in UTF-16.
+    text = content.decode(json.detect_encoding(content), errors="replace")
     # Not splitlines(): that also splits at U+2028 and its like, which JSON allows within a string.
     lines = [line for line in text.split("\n") if line.strip()]
     for i, raw in enumerate(lines, start=1):

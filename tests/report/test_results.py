@@ -1,4 +1,7 @@
+import bz2
+import gzip
 import json
+import lzma
 import math
 import subprocess
 import sys
@@ -146,6 +149,89 @@ def test_a_newer_schema_a_foreign_file_and_no_file_are_refused_in_one_sentence(r
     recorder.lines[0]["schema"] = "eosbench-evidence/2"
     with pytest.raises(ResultsError, match="eosbench-evidence/2"):
         read(recorder.write(path))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-le", "utf-32"])
+@pytest.mark.parametrize("ending", ["\n", "\r\n"], ids=["lf", "crlf"])
+def test_a_file_that_an_editor_wrote_again_is_read_as_it_was(whole, encoding, ending):
+    reference = claims_json(read(whole))
+    text = whole.read_text(encoding="utf-8").replace("\n", ending)
+    whole.write_bytes(text.encode(encoding))
+    assert claims_json(read(whole)) == reference
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bz2.compress, lzma.compress], ids=["gz", "bz2", "xz"])
+def test_a_compressed_file_is_named_so(whole, pack):
+    whole.write_bytes(pack(whole.read_bytes()))
+    with pytest.raises(ResultsError, match="is compressed; unpack it"):
+        read(whole)
+
+
+@pytest.mark.parametrize("raw", [b"\x00", b"\xff\xfe", b"\xef\xbb\xbf", b"\x80\x81\x82\x83", bytes(64)])
+def test_what_is_no_text_is_refused_in_one_sentence(tmp_path, raw):
+    (tmp_path / "evidence.jsonl").write_bytes(raw)
+    with pytest.raises(ResultsError, match="no results file of eosbench"):
+        read(tmp_path / "evidence.jsonl")
+
+
+def attempts(recorder, *lines):
+    """A claim of one case, with these lines in place of the one that tells how it ended."""
+    claim = recorder.claim("toy/claim")
+    nodeid = recorder.case(claim, "n=1", lambda e: e.at_most("error", 0.0, 1.0), products=7, seconds=3.0)
+    good = recorder.lines.pop()
+    started = {"type": "started", "nodeid": nodeid}
+    bad = good | {"status": "error", "reading": None, "message": "OSError: gone", "records": [], "products": 100}
+    known = {"good": good, "bad": bad, "started": started}
+    recorder.lines += [known[name] for name in lines]
+
+
+@pytest.mark.parametrize(
+    ("lines", "status", "n"),
+    [
+        (["good"], "completed", 1),
+        (["bad"], "error", 1),
+        (["bad", "good"], "completed", 1),  # a second line of the same attempt
+        (["good", "bad"], "error", 1),
+        (["bad", "started", "good"], "completed", 2),
+        (["good", "started", "bad"], "error", 2),
+        (["bad", "started", "bad", "started", "good"], "completed", 3),
+        (["started", "good"], "completed", 2),
+        (["good", "started"], "lost", 2),
+    ],
+)
+def test_of_several_lines_of_a_case_the_last_counts(recorder, tmp_path, lines, status, n):
+    attempts(recorder, *lines)
+    recorder.end()
+    results = read(recorder.write(tmp_path / "evidence.jsonl"))
+    (case,) = results.cases
+    assert (case.status, case.attempts) == (status, n)
+    counted = {"completed": (7, 1, "satisfied"), "error": (100, 0, None), "lost": (0, 0, None)}
+    assert (case.products, len(case.records), case.reading) == counted[status]
+    assert [notice.details for notice in notices(results) if notice.kind == "run again"] == (
+        [(f"{case.nodeid}: attempt {n}",)] if n > 1 else []
+    )
+
+
+@pytest.mark.parametrize("outcome", ["interrupted", None])
+def test_a_run_that_died_in_a_later_attempt_died_in_that_case(recorder, tmp_path, outcome):
+    attempts(recorder, "good", "started")
+    if outcome:
+        recorder.end(outcome)
+    path = recorder.write(tmp_path / "evidence.jsonl")
+    assert statuses(path) == {"n=1": "crashed"}
+    assert read(path).claims[0].verdict == "broken"
+
+
+def test_a_partial_run_tells_of_the_claims_that_were_not_asked_for(recorder, tmp_path):
+    recorder.simple()
+    recorder.claim("toy/other")
+    recorder.claim("toy/never", expected="out of scope", out_of_scope="needs a GPU")
+    recorder.lines[0]["selection"] = {"args": ["claims/test_a.py"], "subset": True}
+    recorder.end()
+    (notice,) = notices(read(recorder.write(tmp_path / "evidence.jsonl")))
+    assert notice.sentence.endswith(
+        "selected, and 1 claim of other files there not asked for (pytest claims/test_a.py)."
+    )
 
 
 def test_claims_json_is_strict_and_has_its_keys(troubled):
