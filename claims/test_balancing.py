@@ -4,15 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, gradient_descent, gradient_flow, trajectory
 from eosbench.problems import scalar_factorization
 
-poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
-
 scalar = Claim(
     "balancing/scalar",
-    source=Source(poster, "II, Convergence: a special 2D function"),
+    source=Source("chen-bruna-poster", "II, Convergence: a special 2D function"),
     printed=(
         r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some "
         r"conditions that guarantee $x, y > 0$ always. "
@@ -75,7 +73,7 @@ def test_a_positive_minimizer_stays_unbalanced(evidence, start, eta):
 
 flow = Claim(
     "balancing/gradient-flow",
-    source=Source(poster, "II, Previous balancing effects, [Du2018]"),
+    source=Source("chen-bruna-poster", "II, Previous balancing effects, [Du2018]"),
     printed=r"[Du2018] GF: $x^2 - y^2$ remains unchanged.",
     expected="holds",
 )
@@ -110,7 +108,7 @@ def test_gradient_flow_conserves_the_difference_of_squares(evidence, method="flo
 
 below = Claim(
     "balancing/below-the-edge",
-    source=Source(poster, "II, Previous balancing effects, [Wang2022]"),
+    source=Source("chen-bruna-poster", "II, Previous balancing effects, [Wang2022]"),
     printed=r"[Wang2022] GD below EoS: $x^2 - y^2$ gets smaller, but not 0.",
     expected="holds",
 )

@@ -4,18 +4,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.curvature import stableness
 from eosbench.dynamics import gd_step, gradient_descent, top_eigenvalue, trajectory
 from eosbench.problems import Quadratic, curved_valley, quartic, valley
 
-review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
-
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
-
 inequality = Claim(
     "descent/inequality",
-    source=Source(review, "Lemma 1 (Descent Lemma)"),
+    source=Source("shapira-review", "Lemma 1 (Descent Lemma)"),
     printed=(
         r"Suppose that $S(\theta) \leq \ell$ for any $\theta$ in an open set that contains the trajectory "
         r"$\{\theta_t\}_{t=0}^T$. Then $\mathcal{L}(\theta_{t+1}) - \mathcal{L}(\theta_t) "
@@ -31,7 +27,7 @@ inequality = Claim(
 
 tight = Claim(
     "descent/tight-on-quadratics",
-    source=Source(review, "Section 2, Lemma 1 and Example 2.1"),
+    source=Source("shapira-review", "Section 2, Lemma 1 and Example 2.1"),
     printed=(
         r"This bound is tight, as the following example shows: Consider a quadratic function "
         r"$\mathcal{L}(\theta) = \frac{1}{2}\theta^\top A\theta$ ... If $\eta > \frac{2}{\lambda^1}$, the first "
@@ -43,7 +39,7 @@ tight = Claim(
 
 strict_decrease = Claim(
     "descent/strict-decrease",
-    source=Source(talk, "Descent Lemma for Gradient Descent"),
+    source=Source("arora-talk", "Descent Lemma for Gradient Descent"),
     printed=(
         r"If $\eta < \frac{2}{\lambda_{\max}(\nabla^2 L)}$ then loss drops each iteration. Usual interpretation: "
         r"$\lambda_{\max}(\nabla^2 L)$ is globally bounded."
@@ -177,7 +173,7 @@ def test_gradient_descent_diverges_from_two_over_the_top_eigenvalue_on(evidence,
 
 regimes = Claim(
     "descent/quadratic-regimes",
-    source=Source(review, "Example 2.1"),
+    source=Source("shapira-review", "Example 2.1"),
     printed=(
         r"$\theta_{t+1} = (I - \eta A)^t \theta_0$, so $\theta_{t+1}^k = (1 - \eta\lambda^k)^t \theta_0^k$. If "
         r"$\eta > \frac{2}{\lambda^1}$, the first coordinate diverges exponentially. For any $i$, if "
@@ -196,7 +192,7 @@ regimes = Claim(
 
 faster = Claim(
     "descent/high-curvature-is-faster",
-    source=Source(review, "Example 2.1"),
+    source=Source("shapira-review", "Example 2.1"),
     printed=(
         r"Directions of high curvature, corresponding to high eigenvalues, converges faster than directions of low "
         r"curvature."
@@ -207,7 +203,7 @@ faster = Claim(
 
 diverges = Claim(
     "descent/diverges-above-threshold",
-    source=Source(review, "Section 1"),
+    source=Source("shapira-review", "Section 1"),
     printed=(
         r"The path taken by gradient descent is provably diverging if the sharpness exceeds this threshold "
         r"[$2/\eta$] at any step."

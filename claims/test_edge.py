@@ -28,7 +28,7 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from eosbench import Claim, Document, Sharpness, Source, sharpness, train
+from eosbench import Claim, Sharpness, Source, sharpness, train
 from eosbench.curvature import solve
 from eosbench.dynamics import gd_step, gradient_flow, trajectory
 from eosbench.problems import (
@@ -44,9 +44,6 @@ from eosbench.problems import (
     photographs,
     vgg,
 )
-
-review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
 
 STEPS = 800
 SETTLED = 50  # steps after the crossing that belong to neither phase
@@ -157,7 +154,7 @@ def draw(evidence, runs, thresholds) -> None:
 
 sharpening = Claim(
     "edge/progressive-sharpening",
-    source=Source(review, "Section 3, Progressive Sharpening"),
+    source=Source("shapira-review", "Section 3, Progressive Sharpening"),
     printed=r"Initially, the training loss mostly decreases monotonically and $S(\theta_t)$ consistently increases "
     r"along the training trajectory. This phase continues until the sharpness reaches the critical threshold of "
     r"$2/\eta$.",
@@ -196,7 +193,7 @@ def test_sharpness_rises_to_the_threshold(evidence, thresholds, runs=RUNS, netwo
 
 hovers = Claim(
     "edge/hovers",
-    source=Source(review, "Abstract, and Section 3, Edge of Stability"),
+    source=Source("shapira-review", "Abstract, and Section 3, Edge of Stability"),
     printed=r"[Abstract:] oscillations of the top eigenvalue around this critical value [$2/\eta$]. [Section 3:] the "
     r"sharpness stably hovers around $2/\eta$.",
     corrected=r"After the crossing the sharpness hovers just above $2/\eta$: it stays within a factor of 2, deviates "
@@ -258,7 +255,7 @@ def test_the_oscillation_is_not_around_the_threshold(evidence, threshold):
 
 non_monotone = Claim(
     "edge/non-monotone-loss",
-    source=Source(review, "Section 3, Edge of Stability"),
+    source=Source("shapira-review", "Section 3, Edge of Stability"),
     printed=r"In this phase the training loss exhibits a non-monotonic yet gradually decreasing behavior over long "
     r"timescales.",
     expected="holds",
@@ -300,7 +297,7 @@ def test_loss_rises_often_and_falls_over_long_windows(evidence, thresholds, runs
 
 flow_first = Claim(
     "edge/follows-gradient-flow",
-    source=Source(review, "Section 3, Progressive Sharpening"),
+    source=Source("shapira-review", "Section 3, Progressive Sharpening"),
     printed=r"The trajectory's behavior of increasing sharpness and decreasing loss closely parallels the dynamics "
     r"seen in gradient flow.",
     expected="holds",
@@ -363,7 +360,7 @@ def test_descent_and_flow_agree_up_to_the_crossing(
 
 every_step_size = Claim(
     "edge/every-step-size",
-    source=Source(talk, "Edge of Stability (EoS)"),
+    source=Source("arora-talk", "Edge of Stability (EoS)"),
     printed=r"Phenomenon appears for all finite $\eta$.",
     expected="refuted",
 )
@@ -404,7 +401,7 @@ def test_training_ends_below_the_threshold(evidence, threshold, steps, every):
 
 figure_1 = Claim(
     "edge/figure-1",
-    source=Source(review, "Figure 1"),
+    source=Source("shapira-review", "Figure 1"),
     printed=r"... we trained an MLP network with two hidden layers of 200 units each and a smooth tanh activation "
     r"function, on a randomly selected subset of 5,000 images from the CIFAR-10 dataset ..., using the mean squared "
     r"error (MSE) loss and full-batch gradient descent. ... we measure the training MSE loss ... and the top "
@@ -478,7 +475,7 @@ def accuracy(objective, params):
 
 vgg_on_cifar = Claim(
     "edge/vgg-cifar10",
-    source=Source(talk, "Edge of Stability (EoS), VGG-16 on CIFAR-10"),
+    source=Source("arora-talk", "Edge of Stability (EoS), VGG-16 on CIFAR-10"),
     printed=r"EoS phase: $\lambda_{max}(\nabla^2 L)$ along trajectory increases above $2/\eta$, then levels off. Loss "
     r"oscillates across iterations, with overall downward trend. VGG-16 on CIFAR-10 [; at the small size a VGG of 11 "
     r"layers, width 4 and tanh on 60 patches of two photographs].",

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 from scipy.optimize import brentq
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import (
     angle_to_top,
     gd_step,
@@ -33,15 +33,9 @@ from eosbench.problems import (
     valley_sharpness_flow,
 )
 
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
-
-slides = Document(
-    "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
-)
-
 ngd = Claim(
     "limiting-flow/ngd",
-    source=Source(slides, "Results for Normalized GD (2), (3), Theorem 4.4 (1)"),
+    source=Source("cho-slides", "Results for Normalized GD (2), (3), Theorem 4.4 (1)"),
     printed=(
         r"Limiting Flow: $X(\tau) = \Phi(x_{init}) - \frac{1}{4} \int_0^\tau P_{X(s),\Gamma}^\perp \nabla \log "
         r"\lambda_1(X(s)) ds$. For any constant time $T_2 > 0$ till which the solution of the limiting flow exists, "
@@ -55,7 +49,7 @@ ngd = Claim(
 
 sqrt = Claim(
     "limiting-flow/sqrt",
-    source=Source(slides, "Results for GD on √L, Phase II"),
+    source=Source("cho-slides", "Results for GD on √L, Phase II"),
     printed=(
         r"[GD on $\sqrt{L}$:] Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow. "
         r"[The flow is not printed; derived as that of Normalized GD, it is "
@@ -67,7 +61,7 @@ sqrt = Claim(
 
 rate = Claim(
     "limiting-flow/sharpness-rate",
-    source=Source(talk, "Phase 2, item 2"),
+    source=Source("arora-talk", "Phase 2, item 2"),
     printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
     expected="holds",
     uses=("limiting-flow/ngd", "limiting-flow/sqrt"),
@@ -75,7 +69,7 @@ rate = Claim(
 
 mean_angle = Claim(
     "limiting-flow/mean-angle",
-    source=Source(slides, "Results for Normalized GD (3), Theorem 4.4 (2)"),
+    source=Source("cho-slides", "Results for Normalized GD (3), Theorem 4.4 (2)"),
     printed=(
         r"With probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of perturbed Normalized GD satisfy "
         r"$\frac{1}{\lfloor T_2/\eta^2 \rfloor} \sum_{t=0}^{\lfloor T_2/\eta^2 \rfloor} \theta_t \leq O(\eta)$ "
@@ -86,7 +80,7 @@ mean_angle = Claim(
 
 perturbation = Claim(
     "limiting-flow/perturbation",
-    source=Source(slides, "Results for Normalized GD (3), Phase II"),
+    source=Source("cho-slides", "Results for Normalized GD (3), Phase II"),
     printed=(
         r"To make the theoretical analysis feasible, the alignment between $\tilde{x}_t$ and $v_1(x_t)$ should not "
         r"vanish. To this end, we add a (uniform) noise of magnitude $\mathcal{O}(\eta^{100})$ occasionally."

@@ -5,11 +5,9 @@ from functools import cache
 import jax
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import LinearNetwork, linear_states, power_law_inputs, random_units
-
-review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
 
 N, D, M = 30, 20, 40  # inputs, their dimension, hidden units
 
@@ -63,7 +61,7 @@ def norm_change(states, X, eta):
 
 gram_form = Claim(
     "linear/gram-form",
-    source=Source(review, "Section 5.1"),
+    source=Source("shapira-review", "Section 5.1"),
     printed=r"$M = \frac{2}{n} \frac{\partial F}{\partial \theta} \frac{\partial F}{\partial \theta}^\top "
     r"= \frac{2}{mn} (\|A\|^2 \Sigma + X^\top W^\top W X)$.",
     expected="holds",
@@ -83,7 +81,7 @@ def test_the_gram_matrix_of_the_derivatives(evidence, start, columns=D + 1):
 
 spectrum = Claim(
     "linear/gauss-newton-spectrum",
-    source=Source(review, "Section 5.1"),
+    source=Source("shapira-review", "Section 5.1"),
     printed=r"[$G =$] $n^{-1} \sum_{i=1}^n \frac{\partial f(x_i, \theta)}{\partial \theta}^\top "
     r"\frac{\partial f(x_i, \theta)}{\partial \theta}$ ... $M = \frac{2}{n} \frac{\partial F(\theta)}{\partial "
     r"\theta} \frac{\partial F(\theta)}{\partial \theta}^\top$. Notice that G and M have the same non-zero "
@@ -127,7 +125,7 @@ def test_they_are_not_the_same(evidence, start):
 
 sandwich = Claim(
     "linear/sandwich",
-    source=Source(review, "Assumption 5 and Lemma 3"),
+    source=Source("shapira-review", "Assumption 5 and Lemma 3"),
     printed=r"[Assumption 5:] There exists some constant $c > 0$ such that for any $t$: $\|X^\top W_t W_t X - "
     r"\frac{m}{d} \Sigma\| \leq \frac{cn}{2}$ [read $X^\top W_t^\top W_t X$]. [Lemma 3:] $S(\theta_t) \geq v_1^\top "
     r"M_t v_1 \geq S(\theta_t) - \frac{2c}{m}$.",
@@ -174,7 +172,7 @@ def test_the_constant_two_is_sharp(evidence, gaps):
 
 error_dynamics = Claim(
     "linear/error-dynamics",
-    source=Source(review, "Lemma 4 (The Dynamics of the Error)"),
+    source=Source("shapira-review", "Lemma 4 (The Dynamics of the Error)"),
     printed=r"$D_{t+1} - D_t = -\eta D_t^\top M_t + \frac{4\eta^2}{n^2 m} \langle F_t, D_t \rangle D_t^\top \Sigma$ "
     r"[as row vectors].",
     expected="holds",
@@ -195,7 +193,7 @@ def test_the_update_of_the_residual(evidence, start, second=1.0):
 
 norm_dynamics = Claim(
     "linear/norm-dynamics",
-    source=Source(review, "Section 5.3"),
+    source=Source("shapira-review", "Section 5.3"),
     printed=r"$\|A_{t+1}\|^2 - \|A_t\|^2 = -\frac{4\eta}{n} \langle F_t, D_t \rangle "
     r"+ \eta^2 \left\| \frac{\partial \mathcal{L}}{\partial A} \right\|^2$.",
     expected="holds",
@@ -216,7 +214,7 @@ def test_the_update_of_the_second_layers_norm(evidence, start, second=1.0):
 
 gram_dynamics = Claim(
     "linear/gram-dynamics",
-    source=Source(review, "Lemma 5 (The Dynamics of the Gram Matrix)"),
+    source=Source("shapira-review", "Lemma 5 (The Dynamics of the Gram Matrix)"),
     printed=r"$M_{t+1} - M_t = -\frac{4\eta}{n^2 m} (2\langle F_t, D_t \rangle \Sigma + F_t D_t^\top \Sigma "
     r"- \Sigma D_t F_t^\top) + \frac{8\eta^2}{n^3 m^2} (\|W_t X D_t\|^2 \Sigma "
     r"+ \|A_t\|^2 \Sigma D_t D_t^\top \Sigma)$ [; the last term of its proof has $4\eta$].",
@@ -267,7 +265,7 @@ def test_the_last_term_of_the_printed_proof(evidence, start, power):
 
 mode_inequality = Claim(
     "linear/mode-inequality",
-    source=Source(review, "Section 5.3, after Lemma 5"),
+    source=Source("shapira-review", "Section 5.3, after Lemma 5"),
     printed=r"$v_i^\top (M_{t+1} - M_t) v_i \geq -\frac{8\lambda_i \eta}{n^2 m} \left( \langle F_t, D_t \rangle "
     r"+ \langle v_i, F_t \rangle \langle D_t, v_i \rangle \right)$.",
     expected="holds",
@@ -295,7 +293,7 @@ def test_the_growth_along_every_mode(evidence, start, mode=1):
 
 product_formula = Claim(
     "linear/product-formula",
-    source=Source(review, "Section 5.3, Equation (4)"),
+    source=Source("shapira-review", "Section 5.3, Equation (4)"),
     printed=r"By assuming overparameterization $m > n$ (...), we ignore the second term [of Lemma 4] ... "
     r"$D_t = -Y \prod_{t' \in [t]} (I - \eta M_{t'})$ (4)",
     corrected=r"$D_t^\top = -Y^\top \prod_{t'=0}^{t-1} (I - \eta M_{t'}) + O(1/m)$, and the sharpening is "
@@ -368,7 +366,7 @@ def test_the_printed_product_starts_one_step_late(evidence, m):
 
 inner_product = Claim(
     "linear/negative-inner-product",
-    source=Source(review, "Section 5.3, last paragraph"),
+    source=Source("shapira-review", "Section 5.3, last paragraph"),
     printed=r"By Equation (4) and $F_t = Y + D_t$, we get that as long as $\lambda_1(M_t) < 2/\eta$, "
     r"$\langle D_t, F_t \rangle < 0$.",
     corrected=r"If $F_0 = 0$, $\lambda_1(M_{t'}) < 1/\eta$ for all $t' < t$, $t \geq 1$, and the $M_{t'}$ commute, "
@@ -426,7 +424,7 @@ def test_one_input_and_two_units(evidence, product):
 
 linear_sharpening = Claim(
     "linear/progressive-sharpening",
-    source=Source(review, "Section 5"),
+    source=Source("shapira-review", "Section 5"),
     printed=r"... sharpness increases along the gradient descent trajectory until it reaches a critical threshold ... "
     r"The escalation in sharpness is contingent on this inner product [$\langle F_t, D_t \rangle$] remaining negative. "
     r"As long as this condition persists, both the norm of the second-layer weight and the sharpness continue to "
@@ -476,7 +474,7 @@ def test_norm_and_sharpness_rise_until_the_threshold(
 
 assumption_4 = Claim(
     "linear/assumption-4",
-    source=Source(review, "Assumption 4"),
+    source=Source("shapira-review", "Assumption 4"),
     printed=r"For all $t$, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > \lambda_1(M_t)$.",
     corrected=(
         r"From a start that is not small, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > "
@@ -523,7 +521,7 @@ def test_a_step_in_which_they_part(evidence, scale):
 
 assumption_5 = Claim(
     "linear/assumption-5",
-    source=Source(review, "Assumption 5"),
+    source=Source("shapira-review", "Assumption 5"),
     printed=r"There exists some constant $c > 0$ such that for any $t$: "
     r"$\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| \leq \frac{cn}{2}$.",
     corrected=(

@@ -5,15 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, iterate, two_cycle
 from eosbench.problems import MatrixFactorization, one_d_condition, quartic
 
-poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
-
 condition = Claim(
     "matrix/one-d-condition",
-    source=Source(poster, "IV, 1D condition at any minimizer"),
+    source=Source("chen-bruna-poster", "IV, 1D condition at any minimizer"),
     printed=(
         r"For any minimizer with $\mathbf{Y}\mathbf{Z}^\top = \mathbf{C}$, consider the 1D function $L_\Delta$ at "
         r"the cross "
@@ -103,7 +101,7 @@ def test_a_minimizer_with_orthogonal_singular_vectors(evidence, y, c):
 
 oscillation = Claim(
     "matrix/balanced-orbit",
-    source=Source(poster, "IV, Convergence (observations)"),
+    source=Source("chen-bruna-poster", "IV, Convergence (observations)"),
     printed=(
         r"[Target: PSD $\mathbf{C}$ with $\lambda_1 = 1$.] "
         r"For $\eta \in (1, 1.121)$ and $\eta(1 + \lambda_2) < 2$, it converges to 1. Balancing effect: $\mathbf{Y} = "

@@ -15,11 +15,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 
 import eosbench
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.curvature import directional_derivatives
 from eosbench.problems import digits, half_squared_error, mlp
-
-poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
 
 STEPS = 3000
 EVERY = 300  # steps between observations
@@ -106,7 +104,7 @@ def observe(task, eta, seed):
 
 aligns = Claim(
     "network/gradient-aligns",
-    source=Source(poster, "II, Experiments: MLPs on MNIST, Obs 1"),
+    source=Source("chen-bruna-poster", "II, Experiments: MLPs on MNIST, Obs 1"),
     printed=r"$v_1$ (Hessian) aligns with $\nabla \text{Loss}$ in direction.",
     corrected=r"At the edge of stability, once the loss oscillates, $\nabla \text{Loss}$ lies in the span of the "
     r"eigenvectors whose eigenvalues are at $2/\eta$ (within 10 %): along $v_1$ only where there is no second one.",
@@ -150,7 +148,7 @@ def test_the_gradient_turns_where_several_eigenvalues_are_at_the_edge(evidence, 
 
 condition = Claim(
     "network/one-d-condition",
-    source=Source(poster, "II, Experiments: MLPs on MNIST, Obs 2"),
+    source=Source("chen-bruna-poster", "II, Experiments: MLPs on MNIST, Obs 2"),
     printed=r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ [along $v_1$].",
     corrected=r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ along $v_1$ for a network that learns the ten "
     r"classes, at the edge as below it, and for one with a single output below the edge; at the edge that can fail.",

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import (
     amplitude_law,
     cycle_multiplier,
@@ -21,11 +21,9 @@ from eosbench.proof import IdentityCertificate, prove_existence, prove_trap, pro
 from eosbench.proof.families import quartic_descent, squared_descent, taylor_descent
 from eosbench.proof.planar import prove_basin
 
-poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
-
 existence = Claim(
     "orbit/existence-1d",
-    source=Source(poster, "II, Existence: general 1D functions"),
+    source=Source("chen-bruna-poster", "II, Existence: general 1D functions"),
     printed=(
         r"Consider any 1D differentiable function $f(x)$ around a local minima $\bar{x}$, satisfying "
         r"$f^{(3)}(\bar{x}) \neq 0$, and $3[f^{(3)}]^2 - f''f^{(4)} > 0$ at $\bar{x}$. Then, there exists $\epsilon$ "
@@ -110,7 +108,7 @@ def test_the_signs_at_both_ends_for_every_loss(evidence, weight=2):
 
 higher = Claim(
     "orbit/existence-higher-order",
-    source=Source(poster, "II, Existence: general 1D functions"),
+    source=Source("chen-bruna-poster", "II, Existence: general 1D functions"),
     printed=(
         r"For a function $f$ that the lowest order non-zero derivative (except the $f''$) at $\bar{x}$ is "
         r"$f^{(k)}(\bar{x})$ with $k \geq 4$, the above conditions are changed to: if $k$ is odd and $\epsilon \cdot "
@@ -170,7 +168,7 @@ def test_the_printed_interval_of_step_sizes_is_empty(evidence, loss):
 
 l2 = Claim(
     "orbit/l2-loss",
-    source=Source(poster, "II, Existence: L2 loss on general 1D functions"),
+    source=Source("chen-bruna-poster", "II, Existence: L2 loss on general 1D functions"),
     printed=(
         r"Base model: $g(x)$. Loss: $f(x) = (g(x) - y)^2$. Stable oscillation exists around $\bar{x} = g^{-1}(y)$ if "
         r"$g'(\bar{x}) \neq 0$, $g'(\bar{x})g^{(3)}(\bar{x}) < 6[g''(\bar{x})]^2$. Examples: sin(x), tanh(x), "
@@ -255,7 +253,7 @@ def test_the_orbit_is_proved_for_an_interval_of_step_sizes(evidence, model):
 
 composition = Claim(
     "orbit/composition",
-    source=Source(poster, "II, Existence: L2 loss on general 1D functions, Composition rule"),
+    source=Source("chen-bruna-poster", "II, Existence: L2 loss on general 1D functions, Composition rule"),
     printed=(
         r"If both $p(x)$, $q(y)$ satisfy the above conditions [$g' \neq 0$, $g' g^{(3)} < 6 [g'']^2$] at $x = "
         r"\bar{x}$, "
@@ -325,7 +323,7 @@ def test_a_composition_with_the_condition_reversed(evidence, pair):
 
 special = Claim(
     "orbit/quartic",
-    source=Source(poster, "II, Convergence: a special 1D function"),
+    source=Source("chen-bruna-poster", "II, Convergence: a special 1D function"),
     printed=(
         r"Loss: $f(x) = \frac{1}{4}(x^2 - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: any point "
         r"$x_0 \in (0, 1)$. Convergence: it converges to a period-2 orbit $\{x = \delta_i \mid i = 1, 2\}$ where "
@@ -458,7 +456,7 @@ def test_a_preimage_of_the_fixed_point_stays(evidence, eta, x0):
 
 plane = Claim(
     "orbit/scalar-factorization",
-    source=Source(poster, "II, Convergence: a special 2D function"),
+    source=Source("chen-bruna-poster", "II, Convergence: a special 2D function"),
     printed=(
         r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some "
         r"conditions that "

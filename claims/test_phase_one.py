@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import (
     gd_step,
     gradient_flow,
@@ -18,15 +18,9 @@ from eosbench.dynamics import (
 )
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
-
-slides = Document(
-    "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
-)
-
 reaches = Claim(
     "phase-one/ngd-reaches-manifold",
-    source=Source(slides, "Results for Normalized GD (1), Theorem 4.3 (1)"),
+    source=Source("cho-slides", "Results for Normalized GD (1), Theorem 4.3 (1)"),
     printed=(
         r"There is a constant $T_1 > 0$ such that for any $T_1' > T_1$ and a sufficiently small LR $\eta > 0$: "
         r"$\max_{t \in [T_1/\eta, T_1'/\eta]} \|x_t - \Phi(x_{\text{init}})\| \leq \mathcal{O}(\eta)$."
@@ -36,14 +30,14 @@ reaches = Claim(
 
 projections = Claim(
     "phase-one/projections",
-    source=Source(slides, "Results for Normalized GD (1), Theorem 4.3 (2)"),
+    source=Source("cho-slides", "Results for Normalized GD (1), Theorem 4.3 (2)"),
     printed=r"$\max_{t \in [T_1/\eta, T_1'/\eta], j \in [D]} R_j(x_t) \leq \mathcal{O}(\eta^2)$.",
     expected="holds",
 )
 
 monotone = Claim(
     "phase-one/sqrt-monotone",
-    source=Source(talk, "Phase 1"),
+    source=Source("arora-talk", "Phase 1"),
     printed=r"Loss monotonically decreases till it becomes $\mathcal{O}(\eta)$ in $\Theta(1/\eta)$ steps.",
     expected="holds",
 )

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.curvature import stableness
 from eosbench.dynamics import (
     angle_to_top,
@@ -18,15 +18,9 @@ from eosbench.dynamics import (
 )
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
-
-slides = Document(
-    "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
-)
-
 loss_sqrt = Claim(
     "phase-two/loss-sqrt",
-    source=Source(slides, "Results for GD on √L, Theorem 4.8 (2); as in the talk, Phase 2, item 1"),
+    source=Source("cho-slides", "Results for GD on √L, Theorem 4.8 (2); as in the talk, Phase 2, item 1"),
     printed=(
         r"Running GD on $\sqrt{L}$, we eventually have "
         r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \lambda_1(\nabla^2 L(x_t)) + \mathcal{O}(\eta \theta_t)$. "
@@ -42,7 +36,7 @@ loss_sqrt = Claim(
 
 stableness_ngd = Claim(
     "phase-two/stableness-ngd",
-    source=Source(slides, "Results for Normalized GD (4), Theorem 4.7 (1)"),
+    source=Source("cho-slides", "Results for Normalized GD (4), Theorem 4.7 (1)"),
     printed=(
         r"Viewing Normalized GD as GD with time-varying LR $\eta_t = \frac{\eta}{\|\nabla L(x_t)\|}$, we have "
         r"$\frac{1}{S_L(x_t, \eta_t)} + \frac{1}{S_L(x_{t+1}, \eta_{t+1})} = 1 + \mathcal{O}(\theta_t + \eta)$."
@@ -52,7 +46,7 @@ stableness_ngd = Claim(
 
 loss_ngd = Claim(
     "phase-two/loss-ngd",
-    source=Source(slides, "Results for Normalized GD (4), Theorem 4.7 (2)"),
+    source=Source("cho-slides", "Results for Normalized GD (4), Theorem 4.7 (2)"),
     printed=(
         r"$\sqrt{L(x_t)} + \sqrt{L(x_{t+1})} = \eta \sqrt{\frac{\lambda_1(\nabla^2 L(x_t))}{2}} "
         r"+ \mathcal{O}(\eta \theta_t)$."
@@ -67,14 +61,14 @@ loss_ngd = Claim(
 
 oscillates = Claim(
     "phase-two/oscillates",
-    source=Source(talk, "Phase 2"),
+    source=Source("arora-talk", "Phase 2"),
     printed=r"$\sqrt{L}$ oscillates in consecutive steps, implying EoS. $\sqrt{L}$ decreases over time overall.",
     expected="holds",
 )
 
 unstable = Claim(
     "phase-two/unstable-every-other-step",
-    source=Source(slides, "Contribution, Phase 2"),
+    source=Source("cho-slides", "Contribution, Phase 2"),
     printed="Unstable: stableness at least in one step of every two consecutive steps is > 2.",
     corrected=(
         r"Unstable: stableness at least in one step of every two consecutive steps is at least 2, up to "
@@ -87,7 +81,7 @@ unstable = Claim(
 
 stableness_sqrt = Claim(
     "phase-two/stableness-sqrt",
-    source=Source(slides, "Results for GD on √L, Theorem 4.8 (1)"),
+    source=Source("cho-slides", "Results for GD on √L, Theorem 4.8 (1)"),
     printed=r"$S_L(x_t, \eta_t) \geq \Omega\left(\frac{1}{\theta_t}\right)$.",
     corrected=r"$S_{\sqrt{L}}(x_t, \eta) \geq \Omega\left(\frac{1}{\theta_t + \eta}\right)$.",
     expected="corrected",

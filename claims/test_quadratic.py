@@ -3,17 +3,13 @@
 import jax
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import iterate, ngd_step, sqrt_gd_step, trajectory
 from eosbench.problems import Quadratic, alignment_rate, warm_up_step
 
-slides = Document(
-    "cho-slides", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (presentation)"
-)
-
 reduction_ngd = Claim(
     "quadratic/reduction-ngd",
-    source=Source(slides, "Warm-up: Quadratic Loss"),
+    source=Source("cho-slides", "Warm-up: Quadratic Loss"),
     printed=(
         r"If we set $\tilde{x}_t = \frac{1}{\eta} A x_t$ for Normalized GD, it satisfies the update rule "
         r"$\tilde{x}_t - A \frac{\tilde{x}_t}{\|\tilde{x}_t\|}$."
@@ -23,7 +19,7 @@ reduction_ngd = Claim(
 
 reduction_sqrt = Claim(
     "quadratic/reduction-sqrt",
-    source=Source(slides, "Warm-up: Quadratic Loss"),
+    source=Source("cho-slides", "Warm-up: Quadratic Loss"),
     printed=(
         r"If we set $\tilde{x}_t = \frac{1}{\eta} (2A)^{1/2} x_t$ for GD on $\sqrt{L}$, it satisfies the update rule "
         r"$\tilde{x}_t - A \frac{\tilde{x}_t}{\|\tilde{x}_t\|}$."
@@ -33,7 +29,7 @@ reduction_sqrt = Claim(
 
 aligns = Claim(
     "quadratic/aligns-to-v1",
-    source=Source(slides, "Warm-up, Theorem 3.1"),
+    source=Source("cho-slides", "Warm-up, Theorem 3.1"),
     printed=(
         r"If $|\langle v_1, \tilde{x}_t \rangle| \neq 0$ for $t \geq 0$, then $\exists C \in (0, 1)$ and "
         r"$\exists s \in \{\pm 1\}$ such that $\lim \tilde{x}_{2t} = C s \lambda_1 v_1$ and "

@@ -5,15 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, gradient_descent, iterate, trajectory, two_cycle
 from eosbench.problems import ReluNeuron, quartic
 
-poster = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
-
 sharpness = Claim(
     "relu/sharpness-formula",
-    source=Source(poster, "III, Flattest minima"),
+    source=Source("chen-bruna-poster", "III, Flattest minima"),
     printed=(
         r"For any minimizer with $v\tilde{w} = \tilde{w}$ [read $v w = \tilde{w}$], the largest eigenvalue of "
         r"Hessian is "
@@ -59,7 +57,7 @@ def test_the_sharpness_at_minimizers(evidence, d, norm, scale=1.0):
 
 alignment = Claim(
     "relu/alignment",
-    source=Source(poster, "III, Convergence 1, directional alignment"),
+    source=Source("chen-bruna-poster", "III, Convergence 1, directional alignment"),
     printed=(
         r"For $\eta = K \cdot \frac{d}{\|\tilde{w}\|}$ with $K \in (1, 1.121)$, it converges to directional alignment: "
         r"$\text{proj}_{\tilde{w}^\perp} w \rightarrow 0$ as $\mathcal{O}((1 - 0.030K)^t)$. [Same as the 2-D case: "
@@ -151,7 +149,7 @@ def test_two_steps_multiply_the_orthogonal_part(evidence, K, setting):
 
 orbit = Claim(
     "relu/balancing-and-orbit",
-    source=Source(poster, "III, Convergence 2 and 3"),
+    source=Source("chen-bruna-poster", "III, Convergence 2 and 3"),
     printed=(
         r"For $\eta = K \cdot \frac{d}{\|\tilde{w}\|}$ with $K \in (1, 1.121)$, it converges to balancing effect: "
         r"$|v - \|w\|| \rightarrow 0$; stable oscillation: $v = \|w\|$ is in a period-2 orbit, same as the 2-D case."

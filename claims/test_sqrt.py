@@ -5,15 +5,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.dynamics import top_eigenvalue
 from eosbench.problems import curved_valley, curved_valley_point, skewed_valley, valley
 
-talk = Document("arora-talk", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (talk)")
-
 diverges = Claim(
     "sqrt/hessian-diverges",
-    source=Source(talk, "This paper (setting 1): GD on √L, Note"),
+    source=Source("arora-talk", "This paper (setting 1): GD on √L, Note"),
     printed=(
         r"$\lambda_{max}(\nabla^2\sqrt{L})$ diverges when $L \rightarrow 0$, provided $\nabla^2 L$ has rank at least 2."
     ),

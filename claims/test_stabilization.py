@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Document, Source
+from eosbench import Claim, Source
 from eosbench.curvature import dense_hessian, self_stabilization, sharpness_gradient, solve
 from eosbench.dynamics import (
     edge_point,
@@ -24,8 +24,6 @@ from eosbench.dynamics import (
 )
 from eosbench.problems import Dataset, SelfStabilizingLoss, TaylorLoss, digits, flattened, mlp
 from eosbench.proof import IdentityCertificate, prove_minimum, variables
-
-review = Document("shapira-review", title="Edge of Stability Training Dynamics (review)")
 
 
 def network(seed, **options):
@@ -81,7 +79,7 @@ def at_the_edge(seed):
 
 sharpness_slope = Claim(
     "stabilization/sharpness-gradient",
-    source=Source(review, "Lemma 2 (Self-Stabilization Property)"),
+    source=Source("shapira-review", "Lemma 2 (Self-Stabilization Property)"),
     printed=r"For any $\theta \in \mathbb{R}^p$, where $u(\theta)$ denotes the top eigenvector of "
     r"$\nabla^2 \mathcal{L}(\theta)$: $\nabla S(\theta) = \nabla^3 \mathcal{L}(\theta)(:, u(\theta), u(\theta))$.",
     corrected=(
@@ -139,7 +137,7 @@ def test_a_double_top_eigenvalue(evidence, h):
 
 normal_form = Claim(
     "stabilization/normal-form",
-    source=Source(review, "Definition 4.1"),
+    source=Source("shapira-review", "Definition 4.1"),
     printed=r"$(x_{t+1}, y_{t+1}) := (-(1 + \eta y_t) x_t, (\alpha\eta - \frac{\eta}{2} \beta x_t^2) + y_t)$ ... "
     r"Under the assumptions above, the sequence $\{(x_t, y_t)\}_{t=0}^T$ describes the gradient descent dynamics at "
     r"the edge of stability along the two directions of interest, up to an error term of the fourth order. [None on "
@@ -174,7 +172,7 @@ def test_gradient_descent_is_the_predicted_dynamics(evidence, alpha, quartic=0.0
 
 fourth_order = Claim(
     "stabilization/fourth-order-error",
-    source=Source(review, "Definition 4.1"),
+    source=Source("shapira-review", "Definition 4.1"),
     printed=r"Under the assumptions above, the sequence $\{(x_t, y_t)\}_{t=0}^T$ describes the gradient descent "
     r"dynamics at the edge of stability along the two directions of interest, up to an error term of the fourth order. "
     r"[In a step, by Equations 2 and 3: $O(\eta \rho_4 r^3)$ in $x_{t+1}$ and $O(\eta \sqrt\beta \rho_4 r^3)$ in "
@@ -226,7 +224,7 @@ def test_the_error_of_one_step_is_cubic(evidence, replicate, radii, model="defin
 
 four_stages = Claim(
     "stabilization/four-stages",
-    source=Source(review, "Section 4.2"),
+    source=Source("shapira-review", "Section 4.2"),
     printed=r"[Progressive sharpening; destabilization:] As $y_t > 0$, $(x_t)$ begins to diverge, behaving like: "
     r"$x_{t+1} = \prod_{i=0}^t (-1)^i (1 + \eta y_i) x_0$ with alternating sign at each step [...; "
     r"self-stabilization:] $y_t$ peaks when $x_t = \sqrt{\frac{2\alpha}{\beta}}$. Afterwards, the sharpness begins to "
@@ -353,7 +351,7 @@ def test_x_may_be_negative_where_y_peaks(evidence, epsilon, smalls):
 
 stays_bounded = Claim(
     "stabilization/stays-bounded",
-    source=Source(review, "Section 4.2, last paragraph"),
+    source=Source("shapira-review", "Section 4.2, last paragraph"),
     printed=r"This cyclical process ... serves as a self-correcting mechanism ... It ensures that the "
     r"trajectory of gradient "
     r"descent remains stable, oscillating between $S_{good}$ and $S_{bad}$.",
@@ -444,7 +442,7 @@ def one_step(epsilon, zs, ys):
 
 alpha_positive = Claim(
     "stabilization/alpha-positive",
-    source=Source(review, "Assumption 2 (Progressive Sharpening)"),
+    source=Source("shapira-review", "Assumption 2 (Progressive Sharpening)"),
     printed=r"$\alpha(\theta_0) := -\nabla \mathcal{L}(\theta_0)^\top \nabla S(\theta_0) > 0$ [at $\theta_0$, where "
     r"$S(\theta_0) = 2/\eta$].",
     expected="holds",
@@ -474,7 +472,7 @@ def test_gradient_flow_sharpens_at_the_crossing(evidence, replicate, step_factor
 
 loss_rise = Claim(
     "stabilization/loss-rise",
-    source=Source(review, "Section 4.2, Destabilization"),
+    source=Source("shapira-review", "Section 4.2, Destabilization"),
     printed=r"The loss also increases rapidly: $\mathcal{L}(\theta_t) - \mathcal{L}(\theta_0) \approx \nabla "
     r"\mathcal{L}(\theta_0)(\theta_t - \theta_0) + \frac{1}{2} (\theta_t - \theta_0)^\top \nabla^2 "
     r"\mathcal{L}(\theta_0) (\theta_t - \theta_0) \approx \frac{1}{\eta} x_t^2$.",

@@ -1,14 +1,10 @@
 """Statements that a machine-written summary adds to an abstract, listed so that they are not taken for forgotten."""
 
-from eosbench import Claim, Document, Source
-
-summary = Document(
-    "arxivlens-summary", title="Understanding Gradient Descent on Edge of Stability in Deep Learning (machine summary)"
-)
+from eosbench import Claim, Source
 
 state_of_the_art = Claim(
     "summary/beats-state-of-the-art",
-    source=Source(summary, "Key Results"),
+    source=Source("arxivlens-summary", "Key Results"),
     printed=(
         "The proposed method outperforms existing state-of-the-art methods in terms of convergence rate and accuracy "
         "on several benchmark datasets."
@@ -19,7 +15,7 @@ state_of_the_art = Claim(
 
 adapts = Claim(
     "summary/adapts-to-structure",
-    source=Source(summary, "Key Results"),
+    source=Source("arxivlens-summary", "Key Results"),
     printed=(
         "The method is able to adapt to changing problem structures and learn effective regularization strategies."
     ),

@@ -50,7 +50,7 @@ def read_claims(file: Path) -> list[Claim]:
     try:
         for target, call in _assigned_calls(_tree(file)):
             if _constructor(call) in _CONSTRUCTORS:
-                names[target] = _evaluate(call, names)
+                names[target] = _evaluate(call, names, file.parent)
     except (ClaimError, SyntaxError) as problem:
         raise ClaimError(f"{file}: {problem}") from None
     return [value for value in names.values() if isinstance(value, Claim)]
@@ -95,13 +95,16 @@ def _constructor(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
+def _evaluate(node: ast.expr, names: dict[str, Any], folder: Path) -> Any:
     """A literal, a name assigned before, or a call of Claim, Document or Source with such arguments."""
     if isinstance(node, ast.Call) and _constructor(node) in _CONSTRUCTORS:
-        keywords = {str(keyword.arg): _evaluate(keyword.value, names) for keyword in node.keywords}
+        arguments = [_evaluate(argument, names, folder) for argument in node.args]
+        keywords = {str(keyword.arg): _evaluate(keyword.value, names, folder) for keyword in node.keywords}
         make: Any = _CONSTRUCTORS[_constructor(node)]
+        if make is Source:  # by itself it takes this module for the one that states the claim
+            keywords.setdefault("folder", folder)
         try:
-            return make(*(_evaluate(argument, names) for argument in node.args), **keywords)
+            return make(*arguments, **keywords)
         except TypeError as problem:
             raise ClaimError(f"line {node.lineno}: {problem}; see the signature of {_constructor(node)}") from None
     if isinstance(node, ast.Name) and node.id in names:

@@ -48,9 +48,10 @@ class Plan:
         if other is not claim:
             raise claim.error(f"{where} states another claim with this id; rename one of them")
         for known, where in self.claims.values():
-            mine, theirs = claim.source.document, known.source.document
-            if mine.key == theirs.key and mine != theirs:
-                raise claim.error(f"{where} gives the document {mine.key!r} another title; make the two agree")
+            mine, theirs = asdict(claim.source.document), asdict(known.source.document)
+            differ = [name for name in mine if mine[name] != theirs[name]]
+            if mine["key"] == theirs["key"] and differ:
+                raise claim.error(f"{where} gives the document {mine['key']!r} another {differ[0]}; make the two agree")
         self.claims[claim.id] = (claim, file)
 
     def add_case(self, nodeid: str, check: str, claim: Claim, case: Case) -> None:

@@ -145,7 +145,7 @@ WRONG = {
     "a claim without a control": (claim("one").replace("controls={", "controls={} and {"), "it has no control"),
     "a claim without a check": (claim("one").split("@")[0], "it has no case to run"),
     "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
-    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
+    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "there is no documents.toml in "),
     "two claims with one id": (
         claim("one") + claim("two").replace("toy/two", "toy/one"),
         "another claim",
@@ -184,7 +184,7 @@ def test_a_claim_stated_wrongly_is_a_collection_error_of_one_sentence(project, n
     assert "Traceback" not in done.stdout.str()
 
 
-def test_two_files_with_one_id_or_one_document_of_two_titles(project):
+def test_two_files_with_one_id_or_one_document_of_two_kinds(project):
     p = project(a=claim("one"), b=claim("one"))
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_b.py: claim 'toy/one': claims/test_a.py states another claim with this id; rename one of them"]
@@ -193,6 +193,10 @@ def test_two_files_with_one_id_or_one_document_of_two_titles(project):
     (p.path / "claims" / "test_b.py").unlink()
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another title*"]
+    )
+    project(c="talk = Document('talk', 'A talk', year=2022)\n" + claim("three"))
+    p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
+        ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another year*"]
     )
 
 

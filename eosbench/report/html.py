@@ -114,6 +114,7 @@ class Source:
     year: str
     url: str
     """The document's address, "" for anything but http and https, which alone a link may lead to."""
+    version: str
     claims: int
 
 
@@ -332,6 +333,7 @@ def _sources(results: Results) -> dict[str, Source]:
             authors=str(found[key][0]["authors"]),
             year=str(found[key][0]["year"] or ""),
             url=_address(found[key][0]["url"]),
+            version=str(found[key][0]["version"]),
             claims=len(found[key]),
         )
         for i, key in enumerate(sorted(found), start=1)

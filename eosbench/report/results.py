@@ -29,7 +29,7 @@ _UNFINISHED: Case = {
     "records": [],
     "series": [],
 }
-_UNKNOWN = {"authors": "", "year": None, "url": ""}
+_UNKNOWN = {"authors": "", "year": None, "url": "", "version": ""}
 """What older files lack of a source."""
 
 _KINDS: dict[str, dict[str, Any]] = {

@@ -19,6 +19,7 @@ TALK = Document(
     authors="S. Arora, Z. Li and A. Panigrahi",
     year=2022,
     url="https://example.org/talk_1%20a",
+    version="of July 2022",
 )
 REVIEW = Document("shapira-2023", title="Self-Stabilization and the Edge of Stability: a review")
 POSTER = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")

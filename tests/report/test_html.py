@@ -137,7 +137,7 @@ def test_products_stand_beside_seconds_where_there_are_any(written):
 
 def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
-    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year"), HOSTILE)
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year", "version"), HOSTILE)
     recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
     recorder.lines[-1]["uses"] = [HOSTILE]
     recorder.lines[-1]["file"] = HOSTILE
