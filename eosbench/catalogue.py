@@ -56,6 +56,14 @@ def read_claims(file: Path) -> list[Claim]:
     return [value for value in names.values() if isinstance(value, Claim)]
 
 
+def house(file: Path) -> Path:
+    """The folder of all claims that belong with those of a file: the outermost package it is in, or else its folder."""
+    folder = file.parent
+    while all((path / "__init__.py").is_file() for path in (folder, folder.parent)):
+        folder = folder.parent
+    return folder
+
+
 def _python_files(paths: Iterable[Path]) -> list[Path]:
     return sorted({file for path in paths for file in _below(path)})
 

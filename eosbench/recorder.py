@@ -205,10 +205,10 @@ def _keep_finished(path: Path) -> None:
 
 
 def _uncollected(config: pytest.Config, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Claim lines of the claims that lie beside the collected ones but were not asked for."""
+    """Claim lines of the claims that belong with the collected ones but were not asked for."""
     collected = {line["id"] for line in lines if line["type"] == "claim"}
     broken = {line["file"] for line in lines if line["type"] == "collect error"}
-    folders = {(config.rootpath / line["file"]).parent for line in lines if line["type"] == "claim"}
+    folders = {catalogue.house(config.rootpath / line["file"]) for line in lines if line["type"] == "claim"}
     found = []
     for file in catalogue.claim_files(folders):
         name = file.relative_to(config.rootpath).as_posix() if file.is_relative_to(config.rootpath) else str(file)

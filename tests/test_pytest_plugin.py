@@ -231,6 +231,33 @@ def test_a_subset_reports_beside_the_full_report(project):
     assert (p.path / "claims-report" / "claims.json").read_text() == full
 
 
+def test_the_topics_of_one_package_are_parts_of_one_report(project):
+    p = project(top=claim("one"))
+    for topic in ("", "inner", "outer"):
+        p.mkpydir(f"claims/{topic}") if topic else (p.path / "claims" / "__init__.py").touch()
+    (p.path / "claims" / "inner" / "test_same.py").write_text(HEAD + claim("two"))
+    (p.path / "claims" / "outer" / "test_same.py").write_text(HEAD + claim("three"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    assert results(p)["verdicts"] == {"toy/one": "holds", "toy/two": "holds", "toy/three": "holds"}
+    assert p.runpytest("claims/inner", *SERIAL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "not run", "toy/two": "holds", "toy/three": "not run"}
+
+
+def test_two_folders_of_one_module_name_are_not_taken_for_each_other(pytester):
+    for folder in ("mine", "theirs"):
+        package = pytester.mkdir(folder) / "claims"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "test_a.py").write_text(HEAD + claim(folder))
+    done = pytester.runpytest("mine", "theirs", "--import-mode=importlib", *SERIAL)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    done.stdout.fnmatch_lines(
+        ["theirs/claims/test_a.py: claim 'toy/mine': */mine/claims/test_a.py was imported in place of this file, *"]
+    )
+    assert pytester.runpytest("theirs", "--import-mode=importlib", *SERIAL).ret == 0
+
+
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
 def test_stopping_early_leaves_the_rest_partial_and_not_lost(project, arguments):
     texts = {name: claim(name, body="x = 0.1") for name in ("a", "b", "c", "d", "e", "f")}
