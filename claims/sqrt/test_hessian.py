@@ -1,4 +1,4 @@
-"""The square root of a loss next to its minimizers (Arora, Li and Panigrahi 2022)."""
+"""The curvature of the square root of a loss, next to its minimizers."""
 
 import equinox as eqx
 import jax
@@ -8,15 +8,6 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import top_eigenvalue
 from eosbench.problems import curved_valley, curved_valley_point, skewed_valley, valley
-
-diverges = Claim(
-    "sqrt/hessian-diverges",
-    source=Source("arora-talk", "This paper (setting 1): GD on √L, Note"),
-    printed=(
-        r"$\lambda_{max}(\nabla^2\sqrt{L})$ diverges when $L \rightarrow 0$, provided $\nabla^2 L$ has rank at least 2."
-    ),
-    expected="holds",
-)
 
 
 def dome(x):
@@ -42,7 +33,17 @@ def along(loss, point, direction, distances):
     return jax.vmap(lambda d: (root(point + d * direction), top_eigenvalue(root, point + d * direction)))(distances)
 
 
-@diverges.check(
+hessian_diverges = Claim(
+    "sqrt/hessian-diverges",
+    source=Source("arora-talk", "This paper (setting 1): GD on √L, Note"),
+    printed=(
+        r"$\lambda_{max}(\nabla^2\sqrt{L})$ diverges when $L \rightarrow 0$, provided $\nabla^2 L$ has rank at least 2."
+    ),
+    expected="holds",
+)
+
+
+@hessian_diverges.check(
     loss=[curved_valley, dome],
     direction=["v_1", "v_2", "generic"],
     controls={"rank one": dict(loss=valley), "rank one with a cubic term": dict(loss=skewed_valley)},
