@@ -1,8 +1,8 @@
-"""Statements that a machine-written summary adds to an abstract, listed so that they are not taken for forgotten."""
+"""What a machine-written summary calls key results."""
 
 from eosbench import Claim, Source
 
-state_of_the_art = Claim(
+beats_state_of_the_art = Claim(
     "summary/beats-state-of-the-art",
     source=Source("arxivlens-summary", "Key Results"),
     printed=(
@@ -13,12 +13,11 @@ state_of_the_art = Claim(
     out_of_scope="nothing in the abstract that it summarizes proposes a method or compares one",
 )
 
-adapts = Claim(
+
+adapts_to_structure = Claim(
     "summary/adapts-to-structure",
     source=Source("arxivlens-summary", "Key Results"),
-    printed=(
-        "The method is able to adapt to changing problem structures and learn effective regularization strategies."
-    ),
+    printed="The method is able to adapt to changing problem structures and learn effective regularization strategies.",
     expected="out of scope",
     out_of_scope="nothing in the abstract that it summarizes adapts to a structure or learns a strategy",
 )
