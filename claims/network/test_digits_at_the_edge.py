@@ -102,18 +102,20 @@ def observe(task, eta, seed):
     return Observation(*map(np.array, zip(*seen, strict=True)))
 
 
-aligns = Claim(
+gradient_aligns = Claim(
     "network/gradient-aligns",
     source=Source("chen-bruna-poster", "II, Experiments: MLPs on MNIST, Obs 1"),
     printed=r"$v_1$ (Hessian) aligns with $\nabla \text{Loss}$ in direction.",
-    corrected=r"At the edge of stability, once the loss oscillates, $\nabla \text{Loss}$ lies in the span of the "
-    r"eigenvectors whose eigenvalues are at $2/\eta$ (within 10 %): along $v_1$ only where there is no second one.",
+    corrected=(
+        r"At the edge of stability, once the loss oscillates, $\nabla \text{Loss}$ lies in the span of the "
+        r"eigenvectors whose eigenvalues are at $2/\eta$ (within 10 %): along $v_1$ only where there is no second one."
+    ),
     expected="corrected",
     experiment="network/digits-at-the-edge",
 )
 
 
-@aligns.check(
+@gradient_aligns.check(
     setting=[("classes", 0.4), ("classes", 0.3), ("parity", 0.6)],
     replicate=[0, 1, 2, 3],
     controls={"far below the edge": dict(setting=("parity", 0.02)), "v_1 in place of the span": dict(most=1)},
@@ -139,25 +141,27 @@ def test_the_gradient_lies_in_the_span_of_the_eigenvectors_at_the_edge(evidence,
         evidence.series(f"{label}: ∇L and v_1", count, np.abs(components[:, 0]), axes=axes, style="points")
 
 
-@aligns.counterexample(replicate=0)
+@gradient_aligns.counterexample(replicate=0)
 def test_the_gradient_turns_where_several_eigenvalues_are_at_the_edge(evidence, replicate):
     seen = observe("classes", 0.4, evidence.seed(replicate))
     evidence.requires("the sharpness is within 3 % of 2/eta and the gradient turns", seen.oscillates.any())
     evidence.at_least("|cos(v_1, ∇L)|", np.abs(seen.components[seen.oscillates, 0]), 0.98)
 
 
-condition = Claim(
+one_d_condition = Claim(
     "network/one-d-condition",
     source=Source("chen-bruna-poster", "II, Experiments: MLPs on MNIST, Obs 2"),
     printed=r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ [along $v_1$].",
-    corrected=r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ along $v_1$ for a network that learns the ten "
-    r"classes, at the edge as below it, and for one with a single output below the edge; at the edge that can fail.",
+    corrected=(
+        r"$3[f^{(3)}]^2 - f''f^{(4)} > 0$ holds at $\bar{\theta}$ along $v_1$ for a network that learns the ten "
+        r"classes, at the edge as below it, and for one with a single output below the edge; at the edge that can fail."
+    ),
     expected="corrected",
     experiment="network/digits-at-the-edge",
 )
 
 
-@condition.check(
+@one_d_condition.check(
     setting=[("classes", 0.4), ("classes", 0.3), ("classes", 0.02), ("parity", 0.02)],
     replicate=[0, 1, 2, 3],
     controls={"a linear model": dict(setting=("linear model", 0.02)), "random directions": dict(direction="random")},
@@ -179,7 +183,7 @@ def test_the_condition_along_the_top_eigenvector(evidence, setting, replicate, d
     evidence.series(f"{task}, η = {eta:g}", seen.values[minimum, 0], measured, axes=axes, style="points")
 
 
-@condition.counterexample(eta=0.6, runs=8)
+@one_d_condition.counterexample(eta=0.6, runs=8)
 def test_the_condition_fails_for_a_network_with_one_output(evidence, eta, runs):
     """In some of several runs; the least of all their values at the edge counts."""
     seen = [observe("parity", eta, evidence.seed(replicate)) for replicate in range(runs)]
