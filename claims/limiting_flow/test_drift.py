@@ -1,4 +1,4 @@
-"""Phase II of Arora, Li and Panigrahi (2022): iterates drift along the manifold of minimizers."""
+"""The iterates of either method drift along the manifold of minimizers, as a flow there does."""
 
 import functools
 
@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy.interpolate import CubicSpline
-from scipy.optimize import brentq
 
 from eosbench import Claim, Source
 from eosbench.dynamics import (
-    angle_to_top,
     gd_step,
     iterate,
     limiting_flow,
@@ -26,66 +24,10 @@ from eosbench.problems import (
     rippled_trough,
     rippled_trough_log_sharpness_flow,
     rippled_trough_sharpness_flow,
-    two_valleys,
     valley,
     valley_limit,
     valley_log_sharpness_flow,
     valley_sharpness_flow,
-)
-
-ngd = Claim(
-    "limiting-flow/ngd",
-    source=Source("cho-slides", "Results for Normalized GD (2), (3), Theorem 4.4 (1)"),
-    printed=(
-        r"Limiting Flow: $X(\tau) = \Phi(x_{init}) - \frac{1}{4} \int_0^\tau P_{X(s),\Gamma}^\perp \nabla \log "
-        r"\lambda_1(X(s)) ds$. For any constant time $T_2 > 0$ till which the solution of the limiting flow exists, "
-        r"for sufficiently small $\eta > 0$, with probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of "
-        r"perturbed Normalized GD satisfy $\|\Phi(x_{\lfloor T_2/\eta^2 \rfloor}) - X(T_2)\| = O(\eta)$. "
-        r"[Here rounding is the perturbation; what noise is needed for, see limiting-flow/perturbation.]"
-    ),
-    expected="holds",
-    uses=("phase-one/ngd-reaches-manifold",),
-)
-
-sqrt = Claim(
-    "limiting-flow/sqrt",
-    source=Source("cho-slides", "Results for GD on √L, Phase II"),
-    printed=(
-        r"[GD on $\sqrt{L}$:] Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow. "
-        r"[The flow is not printed; derived as that of Normalized GD, it is "
-        r"$X' = -\frac{1}{8} P_{X,\Gamma}^\perp \nabla \lambda_1(X)$.]"
-    ),
-    expected="holds",
-    uses=("phase-one/sqrt-monotone",),
-)
-
-rate = Claim(
-    "limiting-flow/sharpness-rate",
-    source=Source("arora-talk", "Phase 2, item 2"),
-    printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
-    expected="holds",
-    uses=("limiting-flow/ngd", "limiting-flow/sqrt"),
-)
-
-mean_angle = Claim(
-    "limiting-flow/mean-angle",
-    source=Source("cho-slides", "Results for Normalized GD (3), Theorem 4.4 (2)"),
-    printed=(
-        r"With probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of perturbed Normalized GD satisfy "
-        r"$\frac{1}{\lfloor T_2/\eta^2 \rfloor} \sum_{t=0}^{\lfloor T_2/\eta^2 \rfloor} \theta_t \leq O(\eta)$ "
-        r"(alignment in average). [Here rounding is the perturbation.]"
-    ),
-    expected="holds",
-)
-
-perturbation = Claim(
-    "limiting-flow/perturbation",
-    source=Source("cho-slides", "Results for Normalized GD (3), Phase II"),
-    printed=(
-        r"To make the theoretical analysis feasible, the alignment between $\tilde{x}_t$ and $v_1(x_t)$ should not "
-        r"vanish. To this end, we add a (uniform) noise of magnitude $\mathcal{O}(\eta^{100})$ occasionally."
-    ),
-    expected="holds",
 )
 
 HIDDEN, FEATURES, DIGITS = 10, 10, 20
@@ -194,6 +136,21 @@ def record_drift(evidence, loss, etas, step, coefficient, functional, name, tole
     evidence.series("slope 1", etas, error[0] * np.array(etas) / etas[0], axes=axes, style="reference", scale="loglog")
 
 
+ngd = Claim(
+    "limiting-flow/ngd",
+    source=Source("cho-slides", "Results for Normalized GD (2), (3), Theorem 4.4 (1)"),
+    printed=(
+        r"Limiting Flow: $X(\tau) = \Phi(x_{init}) - \frac{1}{4} \int_0^\tau P_{X(s),\Gamma}^\perp \nabla \log "
+        r"\lambda_1(X(s)) ds$. For any constant time $T_2 > 0$ till which the solution of the limiting flow exists, "
+        r"for sufficiently small $\eta > 0$, with probability at least $1 - \mathcal{O}(\eta^{10})$, the iterates of "
+        r"perturbed Normalized GD satisfy $\|\Phi(x_{\lfloor T_2/\eta^2 \rfloor}) - X(T_2)\| = O(\eta)$. [Here "
+        r"rounding is the perturbation; what noise is needed for, see limiting-flow/perturbation.]"
+    ),
+    expected="holds",
+    uses=("phase-one/ngd-reaches-manifold",),
+)
+
+
 @ngd.check(
     loss=[curved_valley, valley, rippled_trough, digit_network],
     etas=(0.02, 0.01, 0.005, 0.0025),
@@ -205,6 +162,19 @@ def record_drift(evidence, loss, etas, step, coefficient, functional, name, tole
 )
 def test_the_limit_of_the_iterate_follows_the_flow(evidence, loss, etas, coefficient=1 / 4, step=ngd_step):
     record_drift(evidence, loss, etas, step, coefficient, jnp.log, "1/4 in the limiting flow", 1e-3)
+
+
+sqrt = Claim(
+    "limiting-flow/sqrt",
+    source=Source("cho-slides", "Results for GD on √L, Phase II"),
+    printed=(
+        r"[GD on $\sqrt{L}$:] Loss (non-monotonically) decreases as the loss sharpness decreases via limiting flow. "
+        r"[The flow is not printed; derived as that of Normalized GD, it is $X' = -\frac{1}{8} P_{X,\Gamma}^\perp "
+        r"\nabla \lambda_1(X)$.]"
+    ),
+    expected="holds",
+    uses=("phase-one/sqrt-monotone",),
+)
 
 
 @sqrt.check(
@@ -223,7 +193,16 @@ def test_the_limit_of_the_iterate_follows_the_flow_of_the_root(
     record_drift(evidence, loss, etas, step, coefficient, functional, "1/8 in the limiting flow", 1.25e-3)
 
 
-@rate.check(
+sharpness_rate = Claim(
+    "limiting-flow/sharpness-rate",
+    source=Source("arora-talk", "Phase 2, item 2"),
+    printed=r"For $\Theta(1/\eta^2)$ steps, $\lambda_{max}(\nabla^2 L)$ decreases at a rate $\Theta(\eta^2)$.",
+    expected="holds",
+    uses=("limiting-flow/ngd", "limiting-flow/sqrt"),
+)
+
+
+@sharpness_rate.check(
     loss=[curved_valley, valley, rippled_trough],
     step=[sqrt_gd_step, ngd_step],
     etas=(0.02, 0.01, 0.005, 0.0025),
@@ -245,81 +224,3 @@ def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, s
     evidence.series(
         "slope 2", etas, falls[0] * (np.array(etas) / etas[0]) ** 2, axes=axes, style="reference", scale="loglog"
     )
-
-
-ANGLE_STARTS = {
-    curved_valley: np.array(
-        [[0.9, 0.7, 1.3, -0.6], [1.1, 0.4, 0.8, 0.9], [0.7, 1.0, -0.4, 0.5], [0.8, -0.6, 0.9, 0.2]]
-    ),
-    rippled_trough: np.array([[0.3, 0.7, -0.4], [0.1, -0.6, 0.5], [1.4, 0.5, 0.8], [1.2, -0.5, -0.6]]),
-}
-ANGLE_SAMPLES = 300
-
-
-@functools.partial(jax.jit, static_argnames=("loss", "step", "exponent"))
-def mean_of_angle(loss, step, x, eta, exponent):
-    """θ over a sample of Phase II, averaged over steps and starts; an odd interval sees both sides of Γ."""
-    settle, every = jnp.asarray(2.0 / eta, int), jnp.asarray(1.0 / eta**2, int) // ANGLE_SAMPLES | 1
-
-    def sampled(x, _):
-        x = iterate(step(loss, eta), x, every)
-        return x, angle_to_top(loss, x, exponent)
-
-    def one(x):
-        return jax.lax.scan(sampled, iterate(step(loss, eta), x, settle), length=ANGLE_SAMPLES)[1]
-
-    return jnp.mean(jax.vmap(one)(x))
-
-
-@mean_angle.check(
-    loss=[curved_valley, rippled_trough],
-    etas=(0.02, 0.01, 0.005, 0.0025, 0.00125),
-    controls={"gradient descent on √L": dict(step=sqrt_gd_step, exponent=0.5)},
-)
-def test_the_angle_is_small_on_average(evidence, loss, etas, step=ngd_step, exponent=1.0):
-    means = [float(mean_of_angle(loss, step, ANGLE_STARTS[loss], eta, exponent)) for eta in etas]
-    evidence.at_most("mean angle / eta", np.array(means) / etas, 0.1)
-    axes = ("eta", "mean angle")
-    evidence.series("measured", etas, means, axes=axes, style="points", scale="loglog")
-    evidence.series("eta", etas, etas, axes=axes, style="reference", scale="loglog")
-
-
-UNLUCKY = np.array([1.0, 1.2, 0.0, 0.6])  # z_1 = 0: no component along v_1, ever
-NOISE = 1e-12  # eta^100, 1e-170 at most here, is lost when it is added to a coordinate of order one
-KICKS, T_2 = 15, 1.5  # how often, and the length of Phase II; 0.1/eta² steps are whole
-
-
-def perturbed(eta, noise, seed):
-    """Φ at the end of Phase I and after T_2/eta² further steps with uniform noise now and then."""
-    random, step = np.random.default_rng(seed), ngd_step(two_valleys, eta)
-    after = x = iterate(step, UNLUCKY, 2.0 / eta)
-    for _ in range(KICKS):
-        x = iterate(step, x + noise * random.uniform(-1, 1, size=4), round(T_2 / eta**2 / KICKS))
-    return tuple(np.asarray(limiting_map(two_valleys, x).point) for x in (after, x))
-
-
-def right_flow(start):
-    """X(T_2) from a point of Γ."""
-    return np.asarray(limiting_flow(two_valleys, start, [0.0, T_2], coefficient=1 / 4, functional=jnp.log))[-1]
-
-
-def wrong_flow(start):
-    """The same with λ_2 in place of λ_1: only y_2 moves, and ln y_2 + y_2²/4 falls by T_2/4."""
-    level = np.log(start[1]) + start[1] ** 2 / 4 - T_2 / 4
-    return np.array([start[0], brentq(lambda y: np.log(y) + y**2 / 4 - level, 1e-6, 2), 0.0, 0.0])
-
-
-@perturbation.check(etas=(0.02, 0.01, 0.005), replicate=[0, 1, 2], controls={"no noise": dict(noise=0.0)})
-def test_with_noise_it_follows_the_flow_of_the_largest_eigenvalue(evidence, etas, replicate, noise=NOISE):
-    runs = [perturbed(eta, noise, evidence.seed(replicate)) for eta in etas]
-    error = [np.linalg.norm(reached - right_flow(after)) for after, reached in runs]
-    evidence.at_most("‖Φ(x) - X(T_2)‖ / eta", np.array(error) / etas, 1.0)
-    evidence.series("with noise", etas, error, axes=("eta", "‖Φ(x) - X(T_2)‖"), style="points", scale="loglog")
-
-
-@perturbation.check(etas=(0.02, 0.01, 0.005), controls={"with noise": dict(noise=NOISE)})
-def test_without_noise_it_follows_the_flow_of_the_second_eigenvalue(evidence, etas, noise=0.0):
-    runs = [perturbed(eta, noise, evidence.seed()) for eta in etas]
-    wrong, right = ([np.linalg.norm(y - flow(x)) for x, y in runs] for flow in (wrong_flow, right_flow))
-    evidence.at_most("distance to the flow of λ_2", wrong, 1e-4)
-    evidence.at_least("distance to the flow of λ_1", right, 0.2)
