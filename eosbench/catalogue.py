@@ -72,11 +72,12 @@ def _below(path: Path) -> Iterator[Path]:
     if path.suffix == ".py" and path.is_file():
         yield path
     for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not _left_out(Path(folder, name))]
+        folders[:] = [name for name in folders if not left_out(Path(folder, name))]
         yield from (Path(folder, name) for name in names if any(fnmatch(name, pattern) for pattern in _PATTERNS))
 
 
-def _left_out(folder: Path) -> bool:
+def left_out(folder: Path) -> bool:
+    """Whether pytest does not look into a folder below the one that it is given."""
     return (folder / "pyvenv.cfg").exists() or any(fnmatch(folder.name, pattern) for pattern in _NOT_ENTERED)
 
 

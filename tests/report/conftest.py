@@ -44,6 +44,11 @@ ENVIRONMENT = {
 }
 
 
+def _file(claim: Claim) -> str:
+    topic, _, name = claim.id.replace("-", "_").partition("/")
+    return f"claims/{topic}/test_{name}.py"
+
+
 class Recorder:
     """Writes the lines of a results file."""
 
@@ -92,7 +97,7 @@ class Recorder:
                 "experiment": claim.experiment,
                 "uses": list(uses),
                 "out_of_scope": out_of_scope,
-                "file": f"claims/test_{claim.topic.replace('-', '_')}.py",
+                "file": _file(claim),
             }
         )
         return claim
@@ -113,7 +118,7 @@ class Recorder:
         started: bool = True,
     ) -> str:
         """A planned case; without `reported` or `started` its story ends before that."""
-        nodeid = f"claims/test_{claim.topic.replace('-', '_')}.py::{check}[{label}]"
+        nodeid = f"{_file(claim)}::{check}[{label}]"
         params = dict(part.split("=", 1) for part in label.split(",") if "=" in part)
         planned = {"type": "planned", "nodeid": nodeid, "claim": claim.id, "check": check, "case": label, "role": role}
         self.lines.append({**planned, "params": params, "selected": selected})
@@ -460,7 +465,7 @@ def troubled_run() -> Recorder:
     for part in (quartic, progressive_sharpening, limiting_flow, loss_sqrt, every_step_size, plain_ones, troubled_ones):
         part(recorder)
     recorder.lines.append(
-        {"type": "collect error", "file": "claims/test_new.py", "message": "claim 'a/b': it has no control; add one"}
+        {"type": "collect error", "file": "claims/a/test_b.py", "message": "claim 'a/b': it has no control; add one"}
     )
     recorder.end("finished")
     return recorder

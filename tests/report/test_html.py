@@ -114,7 +114,8 @@ def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
     quartic = quartic[: quartic.index("</article>")]
     for text in (
         "As printed", "Corrected", "<math", "Counterexample to the printed form", "0.17861", "✔ fired",
-        "below 1 the minimum is stable", "met in all 4", "pytest claims/test_orbit.py::test_every_generic_start",
+        "below 1 the minimum is stable", "met in all 4",
+        "pytest claims/orbit/test_quartic.py::test_every_generic_start",
         '<svg role="img"',
     ):  # fmt: skip
         assert text in quartic, text
