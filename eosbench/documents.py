@@ -3,7 +3,7 @@
 import difflib
 import re
 import tomllib
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass, fields
 from functools import cache
 from os.path import abspath, isfile
 from pathlib import Path
@@ -35,7 +35,6 @@ class Document:
 
 # What a table of the file may say of a document, whose key is the table's name; and what kind of value says it.
 _KINDS = {field.name: int if field.name == "year" else str for field in fields(Document) if field.name != "key"}
-_REQUIRED = [field.name for field in fields(Document) if field.name in _KINDS and field.default is MISSING]
 _WORDS = {int: "a whole number", str: "a string"}
 
 
@@ -87,8 +86,8 @@ def _documents(content: bytes) -> dict[str, Document]:
 def _document(key: str, table: Any) -> Document:
     if not isinstance(table, dict):
         raise DocumentError(f" has {key!r} outside of any table; write [key-of-the-document] above it")
-    if missing := [name for name in _REQUIRED if not table.get(name)]:
-        raise DocumentError(f" gives the document {key!r} no {missing[0]}; add it")
+    if not table.get("title"):
+        raise DocumentError(f" gives the document {key!r} no title; add it")
     for name, value in table.items():
         if name not in _KINDS:
             near = difflib.get_close_matches(name, _KINDS, n=1)

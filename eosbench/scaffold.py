@@ -74,7 +74,9 @@ def write_claim(id: str, claims: Path, document: str | None = None) -> Path:
     for folder in (claims, path.parent):
         if not folder.exists():
             folder.mkdir(parents=True)
-            (folder / "__init__.py").touch()
+            (folder / "__init__.py").write_text(
+                '"""TODO: what the claims of this folder are about."""\n', encoding="utf-8"
+            )
     with path.open("x", encoding="utf-8") as file:
         file.write(text)
     return path
