@@ -6,9 +6,14 @@ Nothing here needs JAX or NumPy, so a catalogue of claims can be listed in an in
 import inspect
 import itertools
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
+
+from eosbench.documents import Document as Document
+from eosbench.documents import DocumentError, find_document
 
 Verdict = Literal[
     "holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run", "out of scope"
@@ -28,27 +33,32 @@ class EvidenceError(ValueError):
     """A check recorded something that is not evidence. The message is one sentence with the remedy."""
 
 
-@dataclass(frozen=True)
-class Document:
-    """Something that makes statements: a paper, a talk, a poster, a review.
-
-    `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
-    ("A. Author and B. Author"), `year` and `url` goes into the report's list of sources.
-    """
-
-    key: str
-    title: str
-    authors: str = ""
-    year: int | None = None
-    url: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Source:
-    """Where a statement stands: a document and the place in it, such as "Theorem 4.4" or "Phase 2, item 1"."""
+    """Where a statement stands: a document and the place in it, such as "Theorem 4.4" or "Phase 2, item 1".
+
+    Args:
+        document: its key in the nearest `documents.toml`, looked for in a folder and upwards from it; or a `Document`.
+        place: where in it.
+        folder: that folder; by default that of the file that writes `Source(...)`, or the working directory where there
+            is no file.
+
+    Raises:
+        ClaimError: if the key is not found, or `documents.toml` cannot be read.
+    """
 
     document: Document
     place: str
+
+    def __init__(self, document: Document | str, place: str, *, folder: Path | None = None) -> None:
+        if isinstance(document, str):
+            file = sys._getframe(1).f_globals.get("__file__")
+            try:
+                document = find_document(document, folder or (Path(file).parent if file else Path.cwd()))
+            except DocumentError as problem:
+                raise ClaimError(str(problem)) from None
+        object.__setattr__(self, "document", document)
+        object.__setattr__(self, "place", place)
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,8 @@ class Claim:
         if not isinstance(self.source, Source) or not isinstance(self.source.document, Document):
             named = self.source.document if isinstance(self.source, Source) else self.source
             raise self.error(
-                f"its source names no known document ({named!r}); write source=Source(Document(key, title), place)"
+                f"its source names no known document ({named!r}); write source=Source(key, place), with the key of a "
+                "document in documents.toml"
             )
         if self.expected not in get_args(Verdict):
             raise self.error(f"expected={self.expected!r} is no verdict; choose one of {', '.join(get_args(Verdict))}")

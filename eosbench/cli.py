@@ -142,7 +142,7 @@ def explain(
 ) -> None:
     """Run one case again and tell what it required, measured and predicted, or how it failed.
 
-    Example: eosbench explain "claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+    Example: eosbench explain "claims/orbit/test_quartic.py::test_the_two_cycle_attracts[eta=1.05]"
     """
     from eosbench.report.explain import explained
     from eosbench.report.results import ResultsError, read
@@ -150,7 +150,8 @@ def explain(
 
     if "::" not in case:
         _refuse(
-            f"{case!r} is no case; give a pytest id such as claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+            f"{case!r} is no case; give a pytest id such as "
+            "claims/orbit/test_quartic.py::test_the_two_cycle_attracts[eta=1.05]"
         )
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pytest", case, f"--claims-report={directory}", "-q", "-p", "no:cacheprovider"]
@@ -176,12 +177,16 @@ def report(
         Path, typer.Argument(metavar="FILE", help="An evidence.jsonl, also of a run that was killed, or its directory.")
     ],
     directory: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="By default beside the file.")] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Also its Markdown pages there, to be kept with the code."),
+    ] = None,
 ) -> None:
     """Reach the verdicts of a results file again and write its report, without running anything.
 
     Example: eosbench report claims-report/evidence.jsonl -o /tmp/report
     """
-    from eosbench.report import ResultsError, summary, write
+    from eosbench.report import ResultsError, keep, summary, write
 
     file = file / "evidence.jsonl" if file.is_dir() else file
     directory = directory or file.parent
@@ -192,6 +197,13 @@ def report(
     except OSError as problem:
         _refuse(f"{directory} cannot be written ({problem.strerror}); name another directory with -o DIR")
     print(summary(results))
+    if kept is not None:
+        try:
+            keep(results, kept)
+        except ResultsError as problem:
+            _refuse(str(problem))
+        except OSError as problem:
+            _refuse(f"{kept} cannot be written ({problem.strerror}); name another directory with --keep DIR")
     raise typer.Exit(1 if results.drifted else 0)
 
 
@@ -277,27 +289,28 @@ def bench(
 def new(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of the new claim, topic/name.")],
     claims: ClaimsDirectory = Path("claims"),
+    document: Annotated[str | None, typer.Option(metavar="KEY", help="The key of its document, if it has one.")] = None,
 ) -> None:
-    """Write a claim file that runs, to start from.
+    """Write a claim file that runs, to start from: DIR/topic/test_name.py.
 
     Example: eosbench new descent/momentum
     """
-    from eosbench.scaffold import claim_file
+    from eosbench.scaffold import claim_path, write_claim
 
-    if claims.exists() and not claims.is_dir():
-        _refuse(f"{claims} is a file; name the directory of the claim files with --claims DIR")
+    path = claim_path(claim, claims)
     try:
-        text = claim_file(claim)
         stated = {known.id: file for file in catalogue.claim_files([claims]) for known in catalogue.read_claims(file)}
+        if claim in stated:
+            _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
+        write_claim(claim, claims, document)
     except ClaimError as problem:
         _refuse(str(problem))
-    path = claims / f"test_{claim.replace('/', '_').replace('-', '_')}.py"
-    if path.exists():
-        _refuse(f"{path} exists; choose another id, or edit that file")
-    if claim in stated:
-        _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    except FileExistsError as problem:
+        _refuse(f"{problem.filename} exists; choose another id, or edit that file")
+    except NotADirectoryError as problem:
+        _refuse(f"{problem.filename} lies in a file; name the directory of the claim files with --claims DIR")
+    except OSError as problem:
+        _refuse(f"{path} cannot be written ({problem.strerror}); name another directory with --claims DIR")
     print(f"{path} is written. It runs as it is: pytest {path}")
 
 

@@ -174,6 +174,7 @@ class SourceRecord:
     authors: str = ""
     year: int | None = None
     url: str = ""
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -207,6 +208,7 @@ def claim_line(claim: Claim, file: str) -> ClaimLine:
             authors=document.authors,
             year=document.year,
             url=document.url,
+            version=document.version,
         ),
         printed=claim.printed,
         expected=claim.expected,

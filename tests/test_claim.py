@@ -65,7 +65,7 @@ def test_labels_tell_nearby_floats_apart():
     ("changes", "words"),
     [
         ({"source": "talk"}, "names no known document"),
-        ({"source": Source("talk", "slide 1")}, "names no known document"),
+        ({"source": Source(None, "slide 1")}, "names no known document"),
         ({"expected": "true"}, "is no verdict"),
         ({"expected": "corrected"}, "needs the true statement"),
         ({"expected": "out of scope"}, "give both or neither"),

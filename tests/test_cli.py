@@ -281,16 +281,70 @@ def test_bench_renders_what_asv_saved_and_says_a_regression_in_its_status(claims
 
 def test_a_new_claim_runs_as_it_is(claims):
     done = call("new", "descent/of-mine")
-    path = claims / "claims" / "test_descent_of_mine.py"
+    path = claims / "claims" / "descent" / "test_of_mine.py"
     assert str(path.relative_to(claims)) in done.stdout
+    assert (claims / "claims" / "descent" / "__init__.py").exists()
+    assert not (claims / "claims" / "__init__.py").exists()  # a folder that was there is left as it is
     assert call("run", "descent/of-mine").exit_code == 0
     found = json.loads((claims / "claims-report" / "partial" / "claims.json").read_text())
     assert {entry["id"]: entry["verdict"] for entry in found["claims"]}["descent/of-mine"] == "holds"
-    assert "exists" in call("new", "descent/of-mine").stderr
-    assert "an id reads 'topic/name'" in call("new", "Mine").stderr
-    done = call("new", "descent/more", "--claims", str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("toy/one",), "claims/test_toy.py states 'toy/one' already; choose another id, or edit that file"),
+        (("taken/a-b",), "claims/taken/test_a_b.py exists; choose another id, or edit that file"),
+        (("Mine",), "claim 'Mine': an id reads 'topic/name' in lower case with hyphens; rename it"),
+        (("build/mine",), "claim 'build/mine': pytest looks into no folder of the name build; choose another topic"),
+        (
+            ("a/b", "--claims", "claims/test_toy.py"),
+            "lies in a file; name the directory of the claim files with --claims",
+        ),
+        (("a/b", "--document", "tolk"), "documents.toml does not describe the document 'tolk'; did you mean talk?"),
+    ],
+)
+def test_a_new_claim_that_cannot_be_written_is_refused_in_one_sentence(claims, arguments, sentence):
+    (claims / "claims" / "documents.toml").write_text('[talk]\ntitle = "A talk"\n')
+    (claims / "claims" / "taken").mkdir()
+    (claims / "claims" / "taken" / "test_a_b.py").touch()
+    before = sorted(claims.rglob("*"))
+    done = call("new", *arguments)
     assert done.exit_code == 2
-    assert "is a file; name the directory" in done.stderr
+    assert done.stderr.startswith("eosbench: ")
+    assert done.stderr.count("\n") == 1
+    assert sentence in done.stderr
+    assert sorted(claims.rglob("*")) == before
+
+
+def test_new_claims_of_any_name_run_side_by_side(claims):
+    (claims / "mine").mkdir()
+    (claims / "mine" / "documents.toml").write_text('[talk]\ntitle = "A talk"\n')
+    ids = ["toy/two-cycles", "other/two-cycles", "toy/2-cycles", "toy/range", "toy/lambda", "other/one"]
+    for i, name in enumerate(ids):
+        assert call("new", name, "--claims", "mine", *(("--document", "talk") if i % 2 else ())).exit_code == 0
+    assert call("run", "--claims", "mine").exit_code == 0
+    found = json.loads((claims / "claims-report" / "claims.json").read_text())
+    assert {entry["id"]: entry["verdict"] for entry in found["claims"]} == dict.fromkeys(ids, "holds")
+    documents = {entry["id"]: entry["source"]["document"] for entry in found["claims"]}
+    assert [documents[name] for name in ids] == ["toy-two-cycles", "talk", "toy-2-cycles", "talk", "toy-lambda", "talk"]
+
+
+def test_the_pages_of_a_whole_run_are_kept_and_those_of_a_part_are_not(claims):
+    assert call("run", "--claims", "claims").exit_code == 0
+    done = call("report", "claims-report", "--keep", "docs/results")
+    assert done.exit_code == 0
+    kept = {path.name: path.read_text() for path in (claims / "docs" / "results").iterdir()}
+    assert set(kept) == {"CLAIMS.md", "constants.md", "errata.md"}
+    assert all(text == (claims / "claims-report" / name).read_text() for name, text in kept.items())
+    lines = (claims / "claims-report" / "evidence.jsonl").read_text().splitlines(keepends=True)
+    (claims / "killed.jsonl").write_text("".join(lines[:-1]))
+    done = call("report", "killed.jsonl", "-o", "elsewhere", "--keep", "docs/results")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "eosbench: these results are not those of a whole run, which alone are kept; run all claims to the end\n"
+    )
+    assert kept["CLAIMS.md"] == (claims / "docs" / "results" / "CLAIMS.md").read_text()
 
 
 def test_doctor_finds_what_decides_what_runs(claims, monkeypatch):

@@ -152,7 +152,7 @@ WRONG = {
     "a claim without a control": (claim("one").replace("controls={", "controls={} and {"), "it has no control"),
     "a claim without a check": (claim("one").split("@")[0], "it has no case to run"),
     "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
-    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
+    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "there is no documents.toml in "),
     "two claims with one id": (
         claim("one") + claim("two").replace("toy/two", "toy/one"),
         "another claim",
@@ -252,7 +252,7 @@ def test_a_fixture_that_overrides_one_with_params_has_none_unless_it_takes_it(pr
     assert p.runpytest("claims", *SERIAL).ret == status
 
 
-def test_two_files_with_one_id_or_one_document_of_two_titles(project):
+def test_two_files_with_one_id_or_one_document_of_two_kinds(project):
     p = project(a=claim("one"), b=claim("one"))
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_b.py: claim 'toy/one': claims/test_a.py states another claim with this id; rename one of them"]
@@ -261,6 +261,10 @@ def test_two_files_with_one_id_or_one_document_of_two_titles(project):
     (p.path / "claims" / "test_b.py").unlink()
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another title*"]
+    )
+    project(c="talk = Document('talk', 'A talk', year=2022)\n" + claim("three"))
+    p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
+        ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another year*"]
     )
 
 
@@ -295,6 +299,33 @@ def test_a_subset_reports_beside_the_full_report(project):
     assert found["verdicts"] == {"toy/one": "partial", "toy/two": "not run", "toy/three": "not run"}
 
     assert (p.path / "claims-report" / "claims.json").read_text() == full
+
+
+def test_the_topics_of_one_package_are_parts_of_one_report(project):
+    p = project(top=claim("one"))
+    for topic in ("", "inner", "outer"):
+        p.mkpydir(f"claims/{topic}") if topic else (p.path / "claims" / "__init__.py").touch()
+    (p.path / "claims" / "inner" / "test_same.py").write_text(HEAD + claim("two"))
+    (p.path / "claims" / "outer" / "test_same.py").write_text(HEAD + claim("three"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    assert results(p)["verdicts"] == {"toy/one": "holds", "toy/two": "holds", "toy/three": "holds"}
+    assert p.runpytest("claims/inner", *SERIAL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "not run", "toy/two": "holds", "toy/three": "not run"}
+
+
+def test_two_folders_of_one_module_name_are_not_taken_for_each_other(pytester):
+    for folder in ("mine", "theirs"):
+        package = pytester.mkdir(folder) / "claims"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "test_a.py").write_text(HEAD + claim(folder))
+    done = pytester.runpytest("mine", "theirs", "--import-mode=importlib", *SERIAL)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    done.stdout.fnmatch_lines(
+        ["theirs/claims/test_a.py: claim 'toy/mine': */mine/claims/test_a.py was imported in place of this file, *"]
+    )
+    assert pytester.runpytest("theirs", "--import-mode=importlib", *SERIAL).ret == 0
 
 
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])

@@ -8,6 +8,7 @@ from eosbench.dynamics.flows import limiting_map as limiting_map
 from eosbench.dynamics.flows import path_integral as path_integral
 from eosbench.dynamics.flows import tangent_projection as tangent_projection
 from eosbench.dynamics.flows import top_eigenvalue as top_eigenvalue
+from eosbench.dynamics.maps import ends_where as ends_where
 from eosbench.dynamics.maps import gd_step as gd_step
 from eosbench.dynamics.maps import gradient_descent as gradient_descent
 from eosbench.dynamics.maps import iterate as iterate

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 Loss = Callable[[Float[Array, "..."]], Float[Array, ""]]
 Step = Callable[[Float[Array, "..."]], Float[Array, "..."]]
@@ -64,6 +64,20 @@ def gradient_descent(
 ) -> Float[Array, "..."]:
     """The last of `steps` iterates of `gd_step`."""
     return iterate(gd_step(loss, eta), x0, steps)
+
+
+def ends_where(
+    step: Step,
+    starts: Float[ArrayLike, "p starts"],
+    steps: int,
+    stays: Callable[[Float[Array, "p starts"]], Bool[Array, "starts"]],
+) -> Float[Array, "p kept"]:
+    """The iterates after `steps` from those starts at which, and at every iterate up to the last, `stays` holds.
+
+    A start is a column, and all are iterated as one array. `stays` is part of the compiled program: see `trajectory`.
+    """
+    kept = jnp.all(trajectory(step, starts, steps, stays), axis=0)
+    return iterate(step, jnp.asarray(starts)[:, kept], steps)
 
 
 def normalized_gd(

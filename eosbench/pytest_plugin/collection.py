@@ -59,6 +59,12 @@ def _require_in_reach(collector: pytest.Module, claim: Claim) -> None:
     """A claim that the syntax tree does not show, or a check that the module does not hold, would be lost silently."""
     if not catalogue.states_claims(collector.path):
         raise claim.error("write `name = Claim(...)` at module level, where its precision is decided before the import")
+    imported = getattr(collector.obj, "__file__", None)
+    if imported and not os.path.samefile(imported, collector.path):
+        raise claim.error(
+            f"{imported} was imported in place of this file, since both are the module {collector.obj.__name__}; run "
+            "them one after the other"
+        )
     for check in claim.checks:
         name = check.function.__name__
         if check_of(vars(collector.obj).get(name)) is not check:

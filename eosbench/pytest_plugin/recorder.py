@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,10 @@ class Plan:
         if other is not claim:
             raise claim.error(f"{where} states another claim with this id; rename one of them")
         for known, where in self._claims.values():
-            mine, theirs = claim.source.document, known.source.document
-            if mine.key == theirs.key and mine != theirs:
-                raise claim.error(f"{where} gives the document {mine.key!r} another title; make the two agree")
+            mine, theirs = asdict(claim.source.document), asdict(known.source.document)
+            differ = [name for name in mine if mine[name] != theirs[name]]
+            if mine["key"] == theirs["key"] and differ:
+                raise claim.error(f"{where} gives the document {mine['key']!r} another {differ[0]}; make the two agree")
         self._claims[claim.id] = (claim, file)
         self._lines[claim.id] = claim_line(claim, file)
 
@@ -224,10 +225,10 @@ def _keep_finished(path: Path) -> None:
 
 
 def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError]) -> list[ClaimLine]:
-    """The claims that lie beside the collected ones but were not asked for."""
+    """The claims that belong with the collected ones but were not asked for."""
     collected = {claim.id for claim in plan.claims}
     broken = {error.file for error in collect_errors}
-    folders = {(config.rootpath / claim.file).parent for claim in plan.claims}
+    folders = {catalogue.house(config.rootpath / claim.file) for claim in plan.claims}
     beside = []
     for file in catalogue.claim_files(folders):
         name = file.relative_to(config.rootpath).as_posix() if file.is_relative_to(config.rootpath) else str(file)

@@ -93,6 +93,7 @@ def bibtex(results: Results) -> str:
             "title": f"{{{_braced(source.title)}}}",
             "year": _braced(source.year or ""),
             "url": re.sub(r"[{}\\\s]", "", one_line(source.url, 2000)),  # no command there, so nothing to escape
+            "version": _braced(source.version),
             "note": _braced(f"Claims checked: {', '.join(claims[key])}"),
         }
         known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)

@@ -99,6 +99,7 @@ class Source:
     year: str
     url: str
     """The document's address, "" for anything but http and https, which alone a link may lead to."""
+    version: str
     claims: int
 
 
@@ -257,6 +258,7 @@ def _sources(results: Results) -> dict[str, Source]:
             authors=cited[key][0].authors,
             year=str(cited[key][0].year or ""),
             url=_address(cited[key][0].url),
+            version=cited[key][0].version,
             claims=len(cited[key]),
         )
         for i, key in enumerate(sorted(cited), start=1)

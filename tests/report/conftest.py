@@ -19,6 +19,7 @@ TALK = Document(
     authors="S. Arora, Z. Li and A. Panigrahi",
     year=2022,
     url="https://example.org/talk_1%20a",
+    version="of July 2022",
 )
 REVIEW = Document("shapira-2023", title="Self-Stabilization and the Edge of Stability: a review")
 POSTER = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
@@ -41,6 +42,11 @@ ENVIRONMENT = {
     "platform": "Linux-6.1-x86_64",
     "started": "2026-11-22T00:00:00+00:00",
 }
+
+
+def _file(claim: Claim) -> str:
+    topic, _, name = claim.id.replace("-", "_").partition("/")
+    return f"claims/{topic}/test_{name}.py"
 
 
 class Recorder:
@@ -74,7 +80,7 @@ class Recorder:
             uses=uses,
             out_of_scope=out_of_scope,
         )
-        self._add(claim_line(claim, f"claims/test_{claim.topic.replace('-', '_')}.py"))
+        self._add(claim_line(claim, _file(claim)))
         return claim
 
     def case(
@@ -93,7 +99,7 @@ class Recorder:
         started: bool = True,
     ) -> str:
         """A planned case; without `reported` or `started` its story ends before that."""
-        nodeid = f"claims/test_{claim.topic.replace('-', '_')}.py::{check}[{label}]"
+        nodeid = f"{_file(claim)}::{check}[{label}]"
         params = dict(part.split("=", 1) for part in label.split(",") if "=" in part)
         planned = Planned(
             nodeid=nodeid, claim=claim.id, check=check, case=label, role=role, params=params, selected=selected
@@ -441,7 +447,7 @@ def troubled_run() -> Recorder:
     for part in (quartic, progressive_sharpening, limiting_flow, loss_sqrt, every_step_size, plain_ones, troubled_ones):
         part(recorder)
     recorder.lines.append(
-        {"type": "collect error", "file": "claims/test_new.py", "message": "claim 'a/b': it has no control; add one"}
+        {"type": "collect error", "file": "claims/a/test_b.py", "message": "claim 'a/b': it has no control; add one"}
     )
     recorder.end("finished")
     return recorder

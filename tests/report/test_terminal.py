@@ -38,7 +38,7 @@ def test_a_part_of_the_claims_is_shown_without_the_others(recorder, tmp_path):
 def test_below_the_table_stands_what_needs_attention(troubled):
     text = summary(read(troubled))
     assert "DRIFT  edge/hovers is broken, expected holds: test_it[seed=1]: crashed" in text
-    assert "claims/test_new.py: claim 'a/b': it has no control; add one" in text
+    assert "claims/a/test_b.py: claim 'a/b': it has no control; add one" in text
     assert text.endswith("1 was out of scope.")
     report = Path("claims-report") / "report.html"
     assert summary(replace(read(troubled), report=report)).endswith(f"Report: {report}")
