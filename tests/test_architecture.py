@@ -109,7 +109,7 @@ def upward(trees: dict[str, ast.Module]) -> list[str]:
     return [
         f"{module}, line {line}, imports {target}, which does not stand below it"
         for module, line, name in imports(trees)
-        if (target := home(name, trees)) and room(target) not in allowed[room(module)] | {room(module)}
+        if (target := home(name, trees)) and room(target) not in {room(module), *allowed.get(room(module), ())}
     ]
 
 
@@ -160,8 +160,8 @@ def test_no_imports_form_a_circle():
     ],
 )
 def test_an_import_that_goes_up_is_seen(module, text):
-    (sentence,) = {sentence.partition(", line")[0] for sentence in upward(sources() | {module: ast.parse(text)})}
-    assert sentence == module
+    seen = {*upward(sources() | {module: ast.parse(text)})} - {*upward(sources())}
+    assert {sentence.partition(", line ")[0] for sentence in seen} == {module}
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_an_import_that_goes_up_is_seen(module, text):
     ],
 )
 def test_an_import_that_goes_down_or_is_for_type_checkers_alone_is_none(text):
-    assert upward(sources() | {"eosbench.verdict": ast.parse(text)}) == []
+    assert {*upward(sources() | {"eosbench.verdict": ast.parse(text)})} <= {*upward(sources())}
 
 
 @pytest.mark.parametrize("text", ["from eosbench.report import write", "def f():\n    from . import html"])
