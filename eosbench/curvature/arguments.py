@@ -4,6 +4,8 @@ import operator
 from typing import Any
 
 import jax
+import numpy as np
+from jaxtyping import Array
 
 
 def as_integer(name: str, number: Any, at_least: int | None = 1) -> int:
@@ -43,3 +45,17 @@ def as_tolerance(name: str, number: Any) -> Any:
     if not inside:
         raise ValueError(f"{name} is {number}: it must be a number between 0 and 1, such as 1e-3.")
     return number
+
+
+def on_host(function: str, array: Array) -> np.ndarray:
+    """What was computed on a device, in float64 on the host.
+
+    Raises:
+        TypeError: it is traced, since `function` was called inside a function that is transformed.
+    """
+    if isinstance(array, jax.core.Tracer):
+        raise TypeError(
+            f"{function} computes on the host: call it with arrays, outside of what jax.jit, jax.vmap or jax.grad "
+            "transform."
+        )
+    return np.asarray(array, np.float64)

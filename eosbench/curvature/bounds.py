@@ -1,7 +1,7 @@
 """How far below the largest eigenvalue a Lanczos value from a random start can be."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 FAILURE_PROBABILITY = 1e-6
 
@@ -21,10 +21,27 @@ def ritz_errors(values: Float[Array, " k+"], residuals: Float[Array, " k"]) -> F
         values: Ritz values, descending; gaps are to the neighbours on both sides.
         residuals: of the first k of them.
     """
-    k = len(residuals)
-    steps = values[:-1] - values[1:]
-    gaps = jnp.minimum(steps[:k], jnp.append(jnp.asarray(jnp.inf, values.dtype), steps[: k - 1]))
-    return trusted_error(residuals, gaps)
+    return trusted_error(residuals, neighbour_gaps(values, len(residuals)))
+
+
+def are_simple(
+    values: Float[Array, " k+"], residuals: Float[Array, " k"], rounding: Float[Array, ""]
+) -> Bool[Array, " k"]:
+    """Whether the gaps to both neighbours exceed the residual norm, so that the vector is not a mixture of theirs.
+
+    Args:
+        values: descending, the k of interest and, unless there are no more, at least one after them.
+        residuals: of the first k.
+        rounding: the error of the values that no residual shows.
+    """
+    return neighbour_gaps(values, len(residuals)) > residuals + rounding
+
+
+def neighbour_gaps(values: Float[Array, " k+"], k: int) -> Float[Array, " k"]:
+    """The distances of the first k of descending values to their nearest neighbours; beyond both ends there is none."""
+    far = jnp.full((1,), jnp.inf, values.dtype)
+    steps = jnp.concatenate([far, values[:-1] - values[1:], far])
+    return jnp.minimum(steps[:k], steps[1 : k + 1])
 
 
 def trusted_error(residuals: Float[Array, " k"], gaps: Float[Array, " k"]) -> Float[Array, " k"]:

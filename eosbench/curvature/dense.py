@@ -5,20 +5,26 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
+from eosbench.curvature.arguments import on_host
+from eosbench.curvature.bounds import are_simple
 from eosbench.curvature.operator import Loss, Product, linearize
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature.unit import binary_unit
 
 
 def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
-    """The Hessian in float64 on the host, shape (p, p), symmetrized; its entries are as exact as the params' dtype."""
+    """The Hessian in float64 on the host, shape (p, p), symmetrized; its entries are as exact as the params' dtype.
+
+    Raises:
+        TypeError, ValueError: an argument that has no answer, or one that is traced, named in one sentence.
+    """
 
     @jax.jit
     def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:
         point = linearize(loss, params)
         return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
 
-    hessian = np.asarray(matrix(params), np.float64)
+    hessian = on_host("dense_hessian", matrix(params))
     return (hessian + hessian.T) / 2
 
 
@@ -34,14 +40,16 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     hessian = (hessian + hessian.T).astype(wide) / 2
     values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
     norm = jnp.abs(values).max()
-    values, vectors = values[::-1][:k], vectors.T[::-1][:k]
-    eps = jnp.finfo(dtype).eps
+    every, values, vectors = values[::-1], values[::-1][:k], vectors.T[::-1][:k]
+    rounding = 10 * jnp.finfo(dtype).eps * norm
     residuals = jnp.linalg.norm(vectors @ hessian - values[:, None] * vectors, axis=1)
-    converged = (residuals <= rtol * jnp.abs(values) + 10 * eps * norm).all()
+    simple = are_simple(every, residuals, rounding)
+    converged = (residuals <= rtol * jnp.abs(values) + rounding).all()
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
-    values, residuals, norm = values.astype(dtype), residuals.astype(dtype), norm.astype(dtype)
-    upper = values[0] + residuals[0] + 10 * eps * norm
+    values, residuals, rounding = values.astype(dtype), residuals.astype(dtype), rounding.astype(dtype)
+    upper = values[0] + residuals[0] + rounding
+    hvps = jnp.asarray(p)
     spectrum = Spectrum(
-        values, residuals, upper, vectors.astype(dtype), residuals, jnp.asarray(p), jnp.asarray(converged), status
+        values, residuals, upper, vectors.astype(dtype), residuals, simple, hvps, jnp.asarray(converged), status
     )
     return spectrum.times(unit)

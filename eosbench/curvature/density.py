@@ -3,12 +3,18 @@
 from typing import NamedTuple
 
 import equinox as eqx
+import equinox.internal as eqxi
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from matfree import decomp, stochtrace
 
 from eosbench.curvature.operator import Loss, linearize
+
+_NO_DERIVATIVE = (
+    "spectral_density has no derivative, for its Lanczos process has none where it is exhausted: hold its arguments "
+    "fixed with jax.lax.stop_gradient, or differentiate `trace` or `sharpness`."
+)
 
 
 class Trace(NamedTuple):
@@ -58,8 +64,12 @@ def trace(loss: Loss, params: PyTree[Array], key: PRNGKeyArray, samples: int = 3
 def spectral_density(
     loss: Loss, params: PyTree[Array], key: PRNGKeyArray, steps: int = 32, samples: int = 4
 ) -> Density:
-    """The spectral density of the Hessian by stochastic Lanczos quadrature; steps * samples products, steps <= p."""
-    point = linearize(loss, params)
+    """The spectral density of the Hessian by stochastic Lanczos quadrature; steps * samples products, steps <= p.
+
+    Raises:
+        RuntimeError: a derivative of it is asked for.
+    """
+    point = eqxi.nondifferentiable(linearize(loss, params), msg=_NO_DERIVATIVE)
     lanczos = decomp.tridiag_sym(steps)
     starts = stochtrace.sampler_sphere(point.gradient, num=samples)(key)
 

@@ -52,7 +52,8 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
     """The gradient of an eigenvalue of the Hessian with unit eigenvector `vector`, flat.
 
     It is the third derivative of the loss contracted twice with the vector, for the eigenvector's own motion does not
-    count in first order. The eigenvalue must be simple: that of a multiple one has no gradient.
+    count in first order. The eigenvalue must be simple: that of a multiple one has no gradient. A derivative of the
+    result holds `vector` fixed.
     """
     check_params(params)
     check_loss(loss, params)
@@ -67,7 +68,7 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
 
 @eqx.filter_jit
 def self_stabilization(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> SelfStabilization:
-    """The constants alpha and beta at a point with unit top eigenvector `vector`."""
+    """The constants alpha and beta at a point with unit top eigenvector `vector`, which a derivative holds fixed."""
     gradient = ravel_pytree(jax.grad(loss)(params))[0]
     of_sharpness = sharpness_gradient(loss, params, vector)
     across = of_sharpness - (of_sharpness @ vector) * vector

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature.basis import CHUNK, extend
-from eosbench.curvature.bounds import randomized_upper, ritz_errors
+from eosbench.curvature.bounds import are_simple, randomized_upper, ritz_errors
 from eosbench.curvature.operator import Product, block_product
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature.unit import binary_unit
@@ -206,14 +206,18 @@ def _measured(
     order = jnp.argsort(-values)
     vectors, images, values = vectors[order], images[order], values[order]
     residuals = jnp.linalg.norm(images - values[:, None] * vectors, axis=1)
-    errors = ritz_errors(jnp.append(values, state.ritz_values[len(values)]), residuals)
+    with_next = jnp.append(values, state.ritz_values[len(values)])
+    errors = ritz_errors(with_next, residuals)
     norm = jnp.abs(jnp.append(state.ritz_values, values)).max()
-    within = errors <= rtol * jnp.abs(values) + 10 * jnp.finfo(values.dtype).eps * norm
+    rounding = 10 * jnp.finfo(values.dtype).eps * norm
+    simple = are_simple(with_next, residuals, rounding)
+    within = errors <= rtol * jnp.abs(values) + rounding
     # A small residual after few steps may be that of the wrong eigenvalue, so the solver's own stop is asked for too.
     converged = within[:k].all() & (state.stops >= STOPS_IN_A_ROW)
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
     upper = jnp.maximum(state.upper, values[0])
-    spectrum = Spectrum(values, errors, upper, vectors, residuals, state.hvps + len(values), converged, status)
+    hvps = state.hvps + len(values)
+    spectrum = Spectrum(values, errors, upper, vectors, residuals, simple, hvps, converged, status)
     return spectrum.times(unit)
 
 

@@ -9,6 +9,7 @@ from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.perturbation import moving
 from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
 
 
@@ -26,6 +27,12 @@ def sharpness(
     Compiled once for a loss, the shapes of `params`, and k. A loss is recognized by identity, so pass a module-level
     function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a new lambda per call.
 
+    `values` have a first derivative, in both modes, with respect to `params` and whatever else `loss` depends on. It is
+    u·(dH)u, nan where `simple` is false, and off by about 2 |dH| residual/gap: lower `rtol` where that is too much. Of
+    a multiple eigenvalue the sum over its cluster has a derivative, that of
+    jnp.sum(u * linearize(loss, params).products(u)) with the vectors u held fixed; beyond 256 parameters one is
+    noticed from k = 2 on. Nothing else has a derivative.
+
     Args:
         loss: a map from a pytree to a real scalar.
         params: any pytree of float32 or float64 arrays, p entries in all.
@@ -41,6 +48,7 @@ def sharpness(
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
         NotConvergedError: see `throw`; carries the spectrum that was reached.
+        RuntimeError: a second derivative, or one in reverse mode of anything but `values`; in forward mode it is nan.
     """
     check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -71,15 +79,16 @@ def solve(
     """The compiled part of `sharpness`, which may be called inside another compiled function; it never raises."""
     point = linearize(loss, params)
     p, dtype = point.gradient.size, point.gradient.dtype
-    rtol = rtol.astype(dtype)
+    still, rtol = jax.lax.stop_gradient((point, rtol.astype(dtype)))
     if p <= dense_limit(k):
-        spectrum = dense_spectrum(point.product, p, k, rtol, dtype)
+        spectrum = dense_spectrum(still.product, p, k, rtol, dtype)
     else:
-        spectrum = lanczos(point.product, p, k, rtol, max_hvps, key, dtype, guess=point.gradient)
+        spectrum = lanczos(still.product, p, k, rtol, max_hvps, key, dtype, guess=still.gradient)
     # A formula can have a finite second derivative where it has no value: x log x at -1.
     finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
-    return eqx.tree_at(
+    spectrum = eqx.tree_at(
         lambda s: (s.converged, s.status),
         spectrum,
         (spectrum.converged & finite, jnp.where(finite, spectrum.status, NOT_FINITE)),
     )
+    return moving(spectrum, point, spectrum.vectors, spectrum.simple)

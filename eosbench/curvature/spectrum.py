@@ -23,6 +23,8 @@ class Spectrum(eqx.Module):
             See `eosbench.curvature.bounds`.
         vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`.
         residuals: norms r of H u - value u, shape (k,): some eigenvalue certainly lies that near.
+        simple: whether the gaps to the neighbours were seen to exceed r and rounding, so that the value has a
+            derivative, shape (k,).
         hvps: Hessian-vector products spent, scalar.
         converged: whether errors <= rtol |value| + 10 eps norm(H) for all k, scalar.
         status: an index into the messages, scalar.
@@ -33,6 +35,7 @@ class Spectrum(eqx.Module):
     upper: Float[Array, ""]
     vectors: Float[Array, "k p"]
     residuals: Float[Array, " k"]
+    simple: Bool[Array, " k"]
     hvps: Int[Array, ""]
     converged: Bool[Array, ""]
     status: Int[Array, ""]

@@ -10,6 +10,7 @@ import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from eosbench.curvature.arguments import on_host
 from eosbench.curvature.operator import Loss, check_params
 from eosbench.curvature.sharpness import solve
 
@@ -76,6 +77,9 @@ def floquet_multipliers(
 
     Returns:
         Complex multipliers by descending modulus, shape (min(k, p),).
+
+    Raises:
+        TypeError, ValueError: a point that has no answer, or one that is traced, named in one sentence.
     """
     check_params(point)
     x, unravel = ravel_pytree(point)
@@ -87,11 +91,13 @@ def floquet_multipliers(
         return ravel_pytree(point)[0]
 
     if x.size <= DENSE:
-        multipliers = np.linalg.eigvals(np.asarray(jax.jit(jax.jacfwd(orbit))(x), np.float64))
+        multipliers = np.linalg.eigvals(on_host("floquet_multipliers", jax.jit(jax.jacfwd(orbit))(x)))
     else:
         push = jax.jit(lambda v: jax.jvp(orbit, (x,), (v,))[1])
         operator = scipy.sparse.linalg.LinearOperator(
-            (x.size, x.size), matvec=lambda v: np.asarray(push(jnp.asarray(v.ravel(), x.dtype))), dtype=x.dtype
+            (x.size, x.size),
+            matvec=lambda v: on_host("floquet_multipliers", push(jnp.asarray(v.ravel(), x.dtype))),
+            dtype=x.dtype,
         )
         start = np.random.default_rng(0).standard_normal(x.size).astype(x.dtype)
         multipliers = scipy.sparse.linalg.eigs(operator, k=k, which="LM", v0=start, return_eigenvectors=False)

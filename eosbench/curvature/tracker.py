@@ -18,10 +18,11 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
-from eosbench.curvature.bounds import trusted_error
+from eosbench.curvature.bounds import are_simple, trusted_error
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Linearization
+from eosbench.curvature.perturbation import moving
 from eosbench.curvature.space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 from eosbench.curvature.unit import binary_unit
 
@@ -94,6 +95,8 @@ def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
 class Sharpness(eqx.Module):
     """A probe that measures the k largest Hessian eigenvalues at every step of training, warm from the step before.
 
+    Training may be differentiated through; of what the probe records, `values` have a derivative, as in `sharpness`.
+
     Attributes:
         k: how many values must meet the tolerance.
         rtol: tolerance of the error estimates relative to each value, between 0 and 1.
@@ -113,6 +116,7 @@ class Sharpness(eqx.Module):
 
     def init(self, point: Linearization) -> _State | None:
         """The block at the start of a trajectory, from a cold solve."""
+        point = jax.lax.stop_gradient(point)
         p, dtype = point.gradient.size, point.gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
@@ -133,12 +137,14 @@ class Sharpness(eqx.Module):
 
     def measure(self, point: Linearization, state: _State | None) -> tuple[Track, _State | None]:
         """Values at a point, and the state for the next one."""
+        moved, point = point, jax.lax.stop_gradient(point)
         p, dtype = point.gradient.size, point.gradient.dtype
         if state is None:
             spectrum = dense_spectrum(point.product, p, self.k, self.rtol, dtype)
             age = jnp.zeros(self.k, dtype)
             values, errors = spectrum.values, spectrum.errors
-            return Track(values, errors, errors, spectrum.converged, spectrum.hvps, values, age), None
+            track = Track(values, errors, errors, spectrum.converged, spectrum.hvps, values, age)
+            return moving(track, moved, spectrum.vectors, spectrum.simple), None
 
         b = len(state.vectors)
         room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
@@ -175,18 +181,20 @@ class Sharpness(eqx.Module):
         carry = jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
         space, estimate = jax.lax.while_loop(unmet, restart, carry)
         state = _carry(space, state, drift).times(unit)
-        return (
-            Track(
-                unit * estimate.values,
-                unit * estimate.errors,
-                unit * estimate.residuals,
-                estimate.met & jnp.isfinite(point.loss),
-                space.hvps,
-                state.values[:-1],
-                state.ages[:-1] - 1,
-            ),
-            state,
+        track = Track(
+            unit * estimate.values,
+            unit * estimate.errors,
+            unit * estimate.residuals,
+            estimate.met & jnp.isfinite(point.loss),
+            space.hvps,
+            state.values[:-1],
+            state.ages[:-1] - 1,
         )
+        # Only a derivative needs these; where none is taken the compiler leaves them out.
+        vectors = sorted_eigh(space.projected, space.fresh)[1][:, : self.k].T @ space.basis
+        rounding = 10 * jnp.finfo(dtype).eps * jnp.abs(state.values).max()
+        simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, rounding)
+        return moving(track, moved, vectors, simple), state
 
     def _estimate(self, space: Space, drift: Float[Array, ""], b: int) -> _Estimate:
         k, c = self.k, len(space.basis)
