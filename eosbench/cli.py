@@ -250,12 +250,12 @@ def bench(
 ) -> None:
     """Render what asv measured over commits as one offline page.
 
-    Status 1 if a count or an error got worse at the last commit, or none could be compared.
+    Status 1 if a count or an error got worse at the last commit, or is not measured there, or cannot be compared.
 
     Example: asv run && eosbench bench
     """
     from eosbench.report import benchmarks
-    from eosbench.report.benchmarks_page import complaints, headline, incomparable, page
+    from eosbench.report.benchmarks_page import complaints, headline, page, remarks
 
     try:
         machines = benchmarks.read(directory)
@@ -267,7 +267,7 @@ def bench(
         _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
     found = complaints(machines)
     print(f"{headline(machines)}.")
-    for sentence in (*found, *incomparable(machines)):
+    for sentence in (*found, *remarks(machines)):
         print(f"  {sentence}")
     print(f"Page: {out}")
     raise typer.Exit(1 if found else 0)

@@ -273,10 +273,16 @@ def test_bench_renders_what_asv_saved_and_says_a_regression_in_its_status(claims
     assert "S.track_hvps: 12 at 11111111, 14 at 22222222" in done.stdout
     assert "1 regression at 22222222" in (claims / "bench-report" / "index.html").read_text()
     assert "holds no results of asv; measure with `asv run`" in call("bench", "elsewhere").stderr
-    (saved / "benchmarks.json").write_text("{}")
+    assert "The order of the commits is that of their dates" in done.stdout
+    (saved / "here" / "2.json").write_text(json.dumps(result | {"date": float("nan")}))
+    done = call("bench")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("eosbench: benchmarks/results/here/2.json is no result of asv (date is nan")
+    assert done.stderr.count("\n") == 1
+    (saved / "here" / "2.json").write_text(json.dumps(result | {"results": {}}))
     done = call("bench")
     assert done.exit_code == 1
-    assert done.stdout.startswith("No count and no error was compared at 22222222.\n  here: ")
+    assert "S.track_hvps: no longer measured at 22222222" in done.stdout
 
 
 def test_a_new_claim_runs_as_it_is(claims):
