@@ -4,7 +4,6 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 """
 
 import difflib
-import importlib
 import io
 import re
 import shlex
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import traceback
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +20,7 @@ import typer
 
 from eosbench import catalogue
 from eosbench.claim import Claim, ClaimError
+from eosbench.raised import is_ours, place, told
 
 app = typer.Typer(
     name="eosbench",
@@ -166,8 +165,8 @@ def explain(
     print(explained(results, columns()))
     if any(case.status in ("error", "timeout", "crashed") for case in results.cases):
         # pytest's account of a failure, or of a crash whatever was heard last.
-        told = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
-        print(f"\n{told[0] if told else done.stdout + done.stderr}".rstrip())
+        account = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
+        print(f"\n{account[0] if account else done.stdout + done.stderr}".rstrip())
     raise typer.Exit(done.returncode)
 
 
@@ -262,12 +261,12 @@ def bench(
 ) -> None:
     """Render what asv measured over commits as one offline page.
 
-    Status 1 if a count or an error got worse at the last commit, or none could be compared.
+    Status 1 if a count or an error got worse at the last commit, or is not measured there, or cannot be compared.
 
     Example: asv run && eosbench bench
     """
     from eosbench.report import benchmarks
-    from eosbench.report.benchmarks_page import complaints, headline, incomparable, page
+    from eosbench.report.benchmarks_page import complaints, headline, page, remarks
 
     try:
         machines = benchmarks.read(directory)
@@ -279,7 +278,7 @@ def bench(
         _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
     found = complaints(machines)
     print(f"{headline(machines)}.")
-    for sentence in (*found, *incomparable(machines)):
+    for sentence in (*found, *remarks(machines)):
         print(f"  {sentence}")
     print(f"Page: {out}")
     raise typer.Exit(1 if found else 0)
@@ -339,29 +338,15 @@ def sharpness(
     from eosbench.curvature import NotConvergedError
     from eosbench.curvature import sharpness as measure
     from eosbench.curvature.spectrum import NOT_FINITE
+    from eosbench.own_loss import OwnLossError, found
 
     sys.path.insert(0, str(Path.cwd()))
-    module_name, _, name = loss.partition(":")
-    if not name or not all(part.isidentifier() for part in module_name.split(".")):
-        _refuse(f"{loss!r} names no loss of a module; give MODULE:LOSS as one would import it, such as mymodel:loss")
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as problem:
-        _refuse(
-            f"{module_name} cannot be imported ({problem}); give MODULE:LOSS of a module in this directory or installed"
-        )
-    except (Exception, SystemExit) as problem:  # of the module itself, which may hold anything
-        _refuse(f"{module_name} raised {_told(problem)} while it was imported; mend it first")
-    for wanted in (name, params):
-        if not hasattr(module, wanted):
-            _refuse(f"{module_name} has no {wanted!r}; give MODULE:LOSS and --params NAME")
-    point = getattr(module, params)
+        function, point = found(loss, params)
+    except OwnLossError as problem:
+        _refuse(str(problem))
     try:
-        point = point() if callable(point) else point
-    except (Exception, SystemExit) as problem:
-        _refuse(f"{params} of {module_name} raised {_told(problem)}; it must make the pytree without arguments")
-    try:
-        spectrum = measure(getattr(module, name), point, k=k, rtol=rtol)
+        spectrum = measure(function, point, k=k, rtol=rtol)
     except NotConvergedError as problem:
         reached = problem.spectrum
         if int(reached.status) == NOT_FINITE:
@@ -370,17 +355,11 @@ def sharpness(
             f"not converged: the largest error is {float(reached.errors.max()):.2g} "
             f"after {int(reached.hvps)} products; give a larger --rtol"
         )
-    except Exception as problem:
-        frames = traceback.extract_tb(problem.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == getattr(module, "__file__", None)]
-        if lines:  # raised by the loss, not about it
-            _refuse(
-                f"{module_name} raised {_told(problem)} at line {lines[-1]}; the loss must be a function of {params} "
-                "in terms of jax.numpy"
-            )
-        if not isinstance(problem, TypeError | ValueError):
-            raise
-        _refuse(str(problem))
+    except (Exception, SystemExit) as problem:
+        if where := place(problem, Path.cwd()):  # raised by the loss, not about it
+            remedy = f"the loss must be a function of {params} in terms of jax.numpy"
+            _refuse(f"{loss} raised {told(problem)} at {where}; {remedy}")
+        _refuse(f"{loss} at {params}: {problem if is_ours(problem) else told(problem)}")
     for value, error in zip(spectrum.values, spectrum.errors, strict=True):
         print(f"{float(value):.8g} ± {float(error):.2g}")
     print(f"{int(spectrum.hvps)} Hessian-vector products", file=sys.stderr)
@@ -432,11 +411,6 @@ def _fields(fields: Iterable[tuple[str, str]], indent: int = 2) -> str:
         )
         for name, text in known
     )
-
-
-def _told(problem: BaseException) -> str:
-    """The kind of an error and the first line of what it says; those of JAX go on for a page."""
-    return f"{type(problem).__name__}: {(str(problem).strip() or 'no message').splitlines()[0]}"
 
 
 def _refuse(problem: str) -> NoReturn:

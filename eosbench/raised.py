@@ -24,6 +24,12 @@ def place(problem: BaseException, root: Path) -> str | None:
     return f"{file.relative_to(root).as_posix() if file.is_relative_to(root) else file}:{frames[-1].lineno}"
 
 
+def is_ours(problem: BaseException) -> bool:
+    """Whether it was raised in this package, whose messages are sentences for the reader."""
+    frames = traceback.extract_tb(problem.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(_PACKAGE)
+
+
 def each(problem: BaseException) -> Iterator[BaseException]:
     """What was raised, or all that was, where several fixtures fail in the end."""
     if isinstance(problem, BaseExceptionGroup):
