@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from matfree import decomp, stochtrace
 
 from eosbench.curvature.operator import Loss, linearize
+from eosbench.curvature.program import compiled
 
 
 class Trace(NamedTuple):
@@ -45,7 +46,7 @@ class Density(eqx.Module):
         return jnp.mean(jnp.sum(self.weights * bumps, axis=2), axis=1)
 
 
-@eqx.filter_jit
+@compiled
 def trace(loss: Loss, params: PyTree[Array], key: PRNGKeyArray, samples: int = 32) -> Trace:
     """The trace of the Hessian from random signs (Hutchinson), with its standard error; `samples` products."""
     point = linearize(loss, params)
@@ -54,7 +55,7 @@ def trace(loss: Loss, params: PyTree[Array], key: PRNGKeyArray, samples: int = 3
     return Trace(*estimate(point.product, key))
 
 
-@eqx.filter_jit
+@compiled
 def spectral_density(
     loss: Loss, params: PyTree[Array], key: PRNGKeyArray, steps: int = 32, samples: int = 4
 ) -> Density:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +10,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature.operator import Loss, check_params
+from eosbench.curvature.program import compiled
 from eosbench.curvature.sharpness import solve
 
 DENSE = 256
 
 
-@eqx.filter_jit
+@compiled
 def stableness(
     loss: Loss,
     params: PyTree[Array],
