@@ -93,9 +93,18 @@ def check_params(params: PyTree[Array]) -> None:
 
 def check_loss(loss: Loss, params: PyTree[Array]) -> None:
     """Reject what is not a scalar function of `params`; it traces the loss."""
+    check_callable(loss)
+    eqx.filter_eval_shape(lambda params: as_scalar(loss(params)), params)
+
+
+def check_callable(loss: Loss) -> None:
     if not callable(loss):
         raise TypeError(f"loss is a {type(loss).__name__}: it must be a function of params.")
-    result = eqx.filter_eval_shape(loss, params)
+
+
+def as_scalar(result: Any) -> Float[Array, ""]:
+    """What a loss returned, if it is a real scalar."""
     if not hasattr(result, "shape") or result.shape != () or not jnp.issubdtype(result.dtype, jnp.floating):
         what = f"shape {result.shape}, dtype {result.dtype}" if hasattr(result, "shape") else type(result).__name__
         raise TypeError(f"loss must return a real scalar, but returned {what}.")
+    return result

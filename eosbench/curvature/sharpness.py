@@ -10,6 +10,7 @@ from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Loss, check_params, linearize
 from eosbench.curvature.perturbation import moving
+from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
 
 
@@ -24,8 +25,8 @@ def sharpness(
 ) -> Spectrum:
     """The k algebraically largest eigenvalues of the Hessian of `loss` at `params`, each with an error.
 
-    Compiled once for a loss, the shapes of `params`, and k. A loss is recognized by identity, so pass a module-level
-    function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a new lambda per call.
+    Compiled once for what the loss computes, the shapes of `params`, and k. The loss is read anew in each call (see
+    `eosbench.curvature.program`), so it may be any function, and what it holds or closes over may change in between.
 
     `values` have a first derivative, in both modes, with respect to `params` and whatever else `loss` depends on. It is
     u·(dH)u, nan where `simple` is false, and off by about 2 |dH| residual/gap: lower `rtol` where that is too much. Of
@@ -67,7 +68,7 @@ def sharpness(
     return spectrum
 
 
-@eqx.filter_jit
+@compiled
 def solve(
     loss: Loss,
     params: PyTree[Array],
