@@ -134,7 +134,8 @@ def test_listing_loads_two_of_the_dependencies_and_a_few_modules():
     assert "orbit/quartic" in done.stdout
     loaded = set(done.stderr.split())
     project = tomllib.loads((CLAIMS.parent / "pyproject.toml").read_text())["project"]
-    dependencies = {re.match(r"[\w-]+", requirement)[0] for requirement in project["dependencies"]}
+    requirements = [*project["dependencies"], *project["optional-dependencies"]["claims"]]
+    dependencies = {re.match(r"[\w-]+", requirement)[0] for requirement in requirements}
     packages = {name.partition(".")[0] for name in loaded}
     owners = packages_distributions()
     distributions = {owner.lower().replace("_", "-") for package in packages for owner in owners.get(package, [])}

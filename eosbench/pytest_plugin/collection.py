@@ -12,6 +12,7 @@ import pytest
 
 from eosbench import catalogue
 from eosbench.claim import Case, Check, Claim, ClaimError, check_of
+from eosbench.extras import missing_claims
 from eosbench.pytest_plugin.recorder import Plan
 
 CASE = pytest.StashKey[tuple[Check, Case]]()
@@ -24,6 +25,8 @@ PLAN = pytest.StashKey[Plan]()
 def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> None:
     """Decide the precision before a module that states claims is imported."""
     if catalogue.states_claims(module_path):
+        if sentence := missing_claims():
+            raise pytest.UsageError(sentence)
         if hasattr(parent.config, "workerinput"):
             # Dense eigensolvers of several workers, each with a thread for every core, slow each other down tenfold.
             # JAX calls SciPy's, which reads this when it is first imported.
