@@ -26,6 +26,10 @@ from eosbench.dynamics.self_stabilization import edge_point as edge_point
 from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
+from eosbench.dynamics.training import Probe as Probe
 from eosbench.dynamics.training import Run as Run
+from eosbench.dynamics.training import TrainState as TrainState
+from eosbench.dynamics.training import load_state as load_state
 from eosbench.dynamics.training import progress_line as progress_line
+from eosbench.dynamics.training import save_state as save_state
 from eosbench.dynamics.training import train as train
