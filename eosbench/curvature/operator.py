@@ -7,10 +7,29 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
 Loss = Callable[[Any], Float[Array, ""]]
 """A map from a pytree of parameters to a scalar."""
+
+
+def with_args(loss: Callable, args: Any) -> Loss:
+    """A `loss(params, *args)` as a function of params alone.
+
+    Raises:
+        TypeError: `args` is no tuple, or `loss` no function.
+    """
+    check_callable(loss)
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args is a {type(args).__name__}: it must be a tuple, so write args=(x,) for a loss(params, x)."
+        )
+    return Partial(_applied, loss, tuple(args)) if args else loss
+
+
+def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
+    return loss(params, *args)
 
 
 class Product(Protocol):

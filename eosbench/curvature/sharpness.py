@@ -1,5 +1,7 @@
 """Sharpness: the algebraically largest eigenvalue of a loss's Hessian, with an error."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
-from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.operator import Loss, check_params, linearize, with_args
 from eosbench.curvature.perturbation import moving
 from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
@@ -17,6 +19,8 @@ from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
 def sharpness(
     loss: Loss,
     params: PyTree[Array],
+    *misplaced: Any,
+    args: tuple = (),
     k: int = 1,
     rtol: float = 1e-3,
     max_hvps: int = 2000,
@@ -24,6 +28,8 @@ def sharpness(
     key: PRNGKeyArray | None = None,
 ) -> Spectrum:
     """The k algebraically largest eigenvalues of the Hessian of `loss` at `params`, each with an error.
+
+    Data go in `args`: `sharpness(loss, params, args=(x, y))` for a `loss(params, x, y)`. All else is given by name.
 
     Compiled once for what the loss computes, the shapes of `params`, and k. The loss is read anew in each call (see
     `eosbench.curvature.program`), so it may be any function, and what it holds or closes over may change in between.
@@ -35,8 +41,9 @@ def sharpness(
     noticed from k = 2 on. Nothing else has a derivative.
 
     Args:
-        loss: a map from a pytree to a real scalar.
+        loss: a map from a pytree, and `args`, to a real scalar.
         params: any pytree of float32 or float64 arrays, p entries in all.
+        args: what `loss` takes after `params`, such as data.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
         rtol: errors up to rtol |value| + 10 eps norm(H) are accepted, between 0 and 1.
         max_hvps: largest number of Hessian-vector products (up to 256 parameters take the dense path with p of them).
@@ -51,6 +58,9 @@ def sharpness(
         NotConvergedError: see `throw`; carries the spectrum that was reached.
         RuntimeError: a second derivative, or one in reverse mode of anything but `values`; in forward mode it is nan.
     """
+    if misplaced:
+        raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), such as k as k=2.")
+    loss = with_args(loss, args)
     check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
     k = as_integer("k", k, at_least=None)

@@ -126,3 +126,24 @@ def test_other_values_do_not_compile_again(compilations):
     assert compilations() > 0
     sharpness(*arguments[1], rtol=2e-3)
     assert compilations() == 0
+
+
+def test_data_go_in_args():
+    def loss(params, x, y):
+        return jnp.sum((x @ params - y) ** 2) / 2
+
+    x, y = jnp.asarray(np.diag([1.0, 2.0, 3.0])), jnp.ones(3)
+    assert sharpness(loss, jnp.ones(3), args=(x, y)).values == pytest.approx([9.0])
+    assert sharpness(loss, jnp.ones(3), args=(2 * x, y), k=2).values == pytest.approx([36.0, 16.0])
+    with pytest.raises(TypeError, match=r"data as args=\(x, y\)"):
+        sharpness(loss, jnp.ones(3), x, y)
+    with pytest.raises(TypeError, match=r"args is a .*: it must be a tuple"):
+        sharpness(loss, jnp.ones(3), args=x)
+
+
+def test_a_derivative_with_respect_to_data_is_that_of_the_value():
+    def loss(params, scale):
+        return scale * jnp.sum(jnp.asarray([1.0, 2.0, 3.0]) * params**2) / 2
+
+    gradient = jax.grad(lambda scale: sharpness(loss, jnp.ones(3), args=(scale,)).values[0])(2.0)
+    assert gradient == pytest.approx(3.0)
