@@ -337,7 +337,6 @@ def sharpness(
     """
     from eosbench.curvature import NotConvergedError
     from eosbench.curvature import sharpness as measure
-    from eosbench.curvature.spectrum import NOT_FINITE
     from eosbench.own_loss import OwnLossError, found
 
     sys.path.insert(0, str(Path.cwd()))
@@ -349,7 +348,7 @@ def sharpness(
         spectrum = measure(function, point, k=k, rtol=rtol)
     except NotConvergedError as problem:
         reached = problem.spectrum
-        if int(reached.status) == NOT_FINITE:
+        if not reached.finite:
             _refuse(f"the loss, its gradient or its Hessian is nan or infinite at {params}; give another --params NAME")
         _refuse(
             f"not converged: the largest error is {float(reached.errors.max()):.2g} "

@@ -1,12 +1,15 @@
 """The Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, NamedSharding, Sharding
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
@@ -90,24 +93,71 @@ def linearize(loss: Loss, params: PyTree[Array]) -> Linearization:
 
 
 def check_params(params: PyTree[Array]) -> None:
-    """Reject parameters that have no Hessian, with one sentence that names the argument."""
+    """Reject parameters that have no Hessian, with one sentence that names the argument.
+
+    A warning says where state is found among them that is no parameter, as in flax's variables.
+    """
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for path, leaf in leaves:
         name = f"params{jax.tree_util.keystr(path)}"
+        if isinstance(leaf, float):
+            raise TypeError(f"{name} is a float, not an array: write jnp.asarray({leaf}).")
         if not hasattr(leaf, "dtype"):
             raise TypeError(
                 f"{name} is a {type(leaf).__name__}, not an array: keep the arrays of a model "
                 "with eqx.partition(model, eqx.is_inexact_array)."
             )
-        if not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise TypeError(f"{name} has dtype {leaf.dtype}: params must be real floating point to have a Hessian.")
-        if leaf.dtype not in (jnp.float32, jnp.float64):
-            raise TypeError(
-                f"{name} has dtype {leaf.dtype}, too short for a Hessian: params must be float32 or float64, so cast "
-                "them with jax.tree.map(lambda x: x.astype(jnp.float32), params)."
-            )
+        if problem := _problem_of(leaf):
+            raise TypeError(f"{name} {problem}")
     if sum(leaf.size for _, leaf in leaves) == 0:
         raise ValueError("params has no entries: there is nothing to differentiate with respect to.")
+    _warn_of_state(params)
+
+
+_CAST = "cast them with jax.tree.map(lambda x: x.astype(jnp.float32), params)."
+
+
+def _problem_of(leaf: Any) -> str | None:
+    """What keeps an array from being among the parameters, as the rest of a sentence."""
+    dtype = leaf.dtype
+    if not jnp.issubdtype(dtype, jnp.floating):
+        return f"has dtype {dtype}: params must be real floating point to have a Hessian."
+    if getattr(dtype, "isnative", True) is False:
+        return f"has dtype {dtype}, the bytes of another machine: write x.astype(x.dtype.newbyteorder('='))."
+    if dtype not in (jnp.float32, jnp.float64):
+        length = "too long for JAX" if dtype.itemsize > 8 else "too short for a Hessian"
+        return f"has dtype {dtype}, {length}: params must be float32 or float64, so {_CAST}"
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
+        if leaf.is_deleted():
+            return "is an array that was deleted, as one that was donated is: pass the array that took its place."
+        if _is_split_explicitly(leaf.sharding):
+            return (
+                f"is split over a mesh of explicit axes ({leaf.sharding}), which is not supported: replicate it with "
+                "jax.device_put(x, NamedSharding(mesh, PartitionSpec())), or make the mesh of axes of AxisType.Auto."
+            )
+    return None
+
+
+def _is_split_explicitly(sharding: Sharding) -> bool:
+    if not isinstance(sharding, NamedSharding):
+        return False
+    kinds = dict(zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True))
+    named = [name for entry in sharding.spec for name in (entry if isinstance(entry, tuple) else (entry,))]
+    return any(kinds.get(name) is AxisType.Explicit for name in named)
+
+
+def _warn_of_state(params: PyTree[Array]) -> None:
+    if not isinstance(params, Mapping) or "params" not in params:
+        return
+    beside = [str(name) for name in params if name != "params"]
+    if beside:
+        told = ", ".join(map(repr, beside))
+        warnings.warn(
+            f"params holds {told} beside 'params', and what is there counts as parameters, as running statistics "
+            "should not: pass variables['params'] alone, with a loss that closes over the rest.",
+            UserWarning,
+            stacklevel=4,
+        )
 
 
 def check_loss(loss: Loss, params: PyTree[Array]) -> None:
@@ -117,13 +167,28 @@ def check_loss(loss: Loss, params: PyTree[Array]) -> None:
 
 
 def check_callable(loss: Loss) -> None:
+    """Reject what cannot be called on params."""
+    if isinstance(loss, type):
+        raise TypeError(
+            f"loss is the class {loss.__name__}: it must be a function of params, such as an instance of it."
+        )
     if not callable(loss):
-        raise TypeError(f"loss is a {type(loss).__name__}: it must be a function of params.")
+        kind = "an array" if isinstance(loss, jax.Array | np.ndarray) else f"a {type(loss).__name__}"
+        raise TypeError(f"loss is {kind}: it must be a function of params.")
 
 
 def as_scalar(result: Any) -> Float[Array, ""]:
     """What a loss returned, if it is a real scalar."""
-    if not hasattr(result, "shape") or result.shape != () or not jnp.issubdtype(result.dtype, jnp.floating):
-        what = f"shape {result.shape}, dtype {result.dtype}" if hasattr(result, "shape") else type(result).__name__
-        raise TypeError(f"loss must return a real scalar, but returned {what}.")
-    return result
+    if hasattr(result, "shape") and result.shape == () and jnp.issubdtype(result.dtype, jnp.floating):
+        return result
+    if isinstance(result, float):
+        what, remedy = "a float that does not depend on params", "compute it with jax.numpy"
+    elif isinstance(result, tuple) and result and getattr(result[0], "shape", None) == ():
+        what, remedy = f"a tuple of {len(result)}", "return the first alone, as in lambda params: loss(params)[0]"
+    elif not hasattr(result, "shape"):
+        what, remedy = f"{'None' if result is None else f'a {type(result).__name__}'}", "return the loss"
+    elif result.shape != ():
+        what, remedy = f"shape {result.shape}, dtype {result.dtype}", "take its mean or its sum"
+    else:
+        what, remedy = f"shape (), dtype {result.dtype}", "take its real part, or make it floating point"
+    raise TypeError(f"loss must return a real scalar, but returned {what}: {remedy}.")

@@ -13,7 +13,7 @@ from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Loss, check_params, linearize, with_args
 from eosbench.curvature.perturbation import moving
 from eosbench.curvature.program import compiled
-from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
+from eosbench.curvature.spectrum import CONVERGED, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, NotConvergedError, Spectrum
 
 
 def sharpness(
@@ -71,11 +71,18 @@ def sharpness(
     key = jax.random.key(0) if key is None else key
     spectrum = solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
     if throw and not isinstance(spectrum.converged, jax.core.Tracer) and not spectrum.converged:
-        reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
-        raise NotConvergedError(
-            f"sharpness {spectrum.message} {reached}; raise max_hvps or rtol, or look at it with throw=False.", spectrum
-        )
+        raise NotConvergedError(f"sharpness {spectrum.message} {_remedy(spectrum)}", spectrum)
     return spectrum
+
+
+def _remedy(spectrum: Spectrum) -> str:
+    if not spectrum.finite:
+        return (
+            "Look there for an overflow, a division by zero, or a root, logarithm or norm of zero, whose derivatives "
+            "are infinite; or take other params."
+        )
+    reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
+    return f"{reached}; raise max_hvps or rtol, or look at it with throw=False."
 
 
 @compiled
@@ -96,10 +103,8 @@ def solve(
     else:
         spectrum = lanczos(still.product, p, k, rtol, max_hvps, key, dtype, guess=still.gradient)
     # A formula can have a finite second derivative where it has no value: x log x at -1.
-    finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
-    spectrum = eqx.tree_at(
-        lambda s: (s.converged, s.status),
-        spectrum,
-        (spectrum.converged & finite, jnp.where(finite, spectrum.status, NOT_FINITE)),
-    )
+    status = jnp.where(jnp.isfinite(point.gradient).all(), spectrum.status, GRADIENT_NOT_FINITE)
+    status = jnp.where(jnp.isfinite(point.loss), status, LOSS_NOT_FINITE)
+    converged = spectrum.converged & (status == CONVERGED)
+    spectrum = eqx.tree_at(lambda s: (s.converged, s.status), spectrum, (converged, status))
     return moving(spectrum, point, spectrum.vectors, spectrum.simple)

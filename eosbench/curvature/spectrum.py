@@ -10,9 +10,11 @@ from eosbench.curvature.shown import as_html, has_numbers, with_errors
 _MESSAGES = (
     "converged: every error is within the tolerance.",
     "not converged: max_hvps products were spent before every error met the tolerance.",
-    "not finite: the loss, its gradient or its Hessian is nan or infinite at params.",
+    "not finite: the Hessian is nan or infinite at params, where the gradient is finite.",
+    "not finite: the gradient is nan or infinite at params, where the loss is finite.",
+    "not finite: the loss is nan or infinite at params.",
 )
-CONVERGED, STARVED, NOT_FINITE = range(3)
+CONVERGED, STARVED, NOT_FINITE, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE = range(5)
 
 
 class Spectrum(eqx.Module):
@@ -48,6 +50,11 @@ class Spectrum(eqx.Module):
         """The spectrum of the Hessian times a scalar, as converged as this one."""
         scaled = lambda s: (s.values, s.errors, s.upper, s.residuals)  # noqa: E731
         return eqx.tree_at(scaled, self, tuple(unit * quantity for quantity in scaled(self)))
+
+    @property
+    def finite(self) -> Bool[Array, ""]:
+        """Whether loss, gradient and Hessian were."""
+        return self.status < NOT_FINITE
 
     @property
     def message(self) -> str:

@@ -90,6 +90,21 @@ def vector_valued(x):
         (jnp.sum, {"w": jnp.ones(300, jnp.bfloat16)}, {}, "params\\['w'\\] has dtype bfloat16.*float32 or float64"),
         (jnp.sum, jnp.ones(3, jnp.float16), {}, "params has dtype float16.*float32 or float64"),
         (3.0, jnp.ones(3), {}, "loss is a float"),
+        (jnp.ones(3), jnp.ones(3), {}, "loss is an array: it must be a function"),
+        (np.ones(3), jnp.ones(3), {}, "loss is an array: it must be a function"),
+        (dict, jnp.ones(3), {}, "loss is the class dict"),
+        (np, jnp.ones(3), {}, "loss is a module"),
+        (lambda x: (jnp.sum(x), x), jnp.ones(3), {}, r"returned a tuple of 2: .* loss\(params\)\[0\]"),
+        (lambda x: jnp.sum(x)[None], jnp.ones(3), {}, r"returned shape \(1,\), .* its mean or its sum"),
+        (lambda x: jnp.sum(x) + 1j, jnp.ones(3), {}, "dtype complex.*: take its real part"),
+        (lambda x: 3.0, jnp.ones(3), {}, "a float that does not depend on params"),
+        (lambda x: None, jnp.ones(3), {}, "returned None: return the loss"),
+        (jnp.sum, np.ones(3, ">f4"), {}, "params has dtype >f4, the bytes of another machine.*newbyteorder"),
+        (jnp.sum, np.ones(3, np.longdouble), {}, "too long for JAX"),
+        (jnp.sum, np.ones(3, complex), {}, "params must be real floating point"),
+        (jnp.sum, np.asarray(["a"]), {}, "params must be real floating point"),
+        (jnp.sum, [1.0, 2.0], {}, r"params\[0\] is a float, not an array: write jnp.asarray\(1.0\)"),
+        (jnp.sum, jax.random.key(0), {}, "params must be real floating point"),
     ],
 )
 def test_a_bad_argument_is_named(loss, params, options, message):
@@ -147,3 +162,41 @@ def test_a_derivative_with_respect_to_data_is_that_of_the_value():
 
     gradient = jax.grad(lambda scale: sharpness(loss, jnp.ones(3), args=(scale,)).values[0])(2.0)
     assert gradient == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize("p", [3, 300])
+@pytest.mark.parametrize(
+    ("loss", "at", "message"),
+    [
+        (lambda x: jnp.sum(jnp.log(x)), -1.0, "the loss is nan or infinite"),
+        (lambda x: jnp.sum(jnp.sqrt(x)), 0.0, "the gradient is nan or infinite at params, where the loss is finite"),
+        (lambda x: jnp.sum(jnp.abs(x) ** 1.5), 0.0, "the Hessian is nan or infinite at params, where the gradient is"),
+        (lambda x: jnp.sum(x), np.nan, "the loss is nan or infinite"),
+    ],
+)
+def test_what_is_not_finite_is_named_with_a_remedy_that_helps(loss, at, message, p):
+    with pytest.raises(NotConvergedError, match=message) as caught:
+        sharpness(loss, jnp.full(p, at))
+    assert "max_hvps" not in str(caught.value)
+    assert "or take other params" in str(caught.value)
+    assert not caught.value.spectrum.finite
+
+
+def test_an_array_that_was_donated_is_named():
+    gone = jnp.ones(3)
+    gone.delete()
+    with pytest.raises(TypeError, match=r"params\['w'\] is an array that was deleted"):
+        sharpness(lambda params: jnp.sum(params["w"] ** 2), {"w": gone})
+
+
+@pytest.mark.parametrize("collection", ["batch_stats", "cache", "sow"])
+def test_state_beside_the_parameters_is_warned_of(collection):
+    def loss(variables):
+        return jnp.sum(variables["params"] ** 2 * (1 + variables[collection]))
+
+    variables = {"params": jnp.ones(3), collection: jnp.ones(3)}
+    with pytest.warns(UserWarning, match=rf"params holds '{collection}' beside 'params'.*variables\['params'\]"):
+        wrong = sharpness(loss, variables).values
+    right = sharpness(lambda params: loss(variables | {"params": params}), variables["params"]).values
+    assert right == pytest.approx([4.0])
+    assert wrong == pytest.approx([2 + np.sqrt(8)])  # of [[4, 2], [2, 0]]
