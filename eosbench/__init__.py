@@ -8,39 +8,66 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from eosbench.claim import Claim, ClaimError, Document, EvidenceError, Source
-    from eosbench.curvature import Spectrum, sharpness
-    from eosbench.dynamics import Sharpness, train
-    from eosbench.evidence import Evidence
+    from eosbench.claim import Claim as Claim
+    from eosbench.claim import ClaimError as ClaimError
+    from eosbench.claim import EvidenceError as EvidenceError
+    from eosbench.claim import Source as Source
+    from eosbench.curvature import Density as Density
+    from eosbench.curvature import Linearization as Linearization
+    from eosbench.curvature import MicroBatched as MicroBatched
+    from eosbench.curvature import NotConvergedError as NotConvergedError
+    from eosbench.curvature import Sharpness as Sharpness
+    from eosbench.curvature import Spectrum as Spectrum
+    from eosbench.curvature import Trace as Trace
+    from eosbench.curvature import Track as Track
+    from eosbench.curvature import dense_hessian as dense_hessian
+    from eosbench.curvature import linearize as linearize
+    from eosbench.curvature import sharpness as sharpness
+    from eosbench.curvature import spectral_density as spectral_density
+    from eosbench.curvature import stableness as stableness
+    from eosbench.curvature import trace as trace
+    from eosbench.documents import Document as Document
+    from eosbench.dynamics import Probe as Probe
+    from eosbench.dynamics import Run as Run
+    from eosbench.dynamics import TrainState as TrainState
+    from eosbench.dynamics import load_state as load_state
+    from eosbench.dynamics import progress_line as progress_line
+    from eosbench.dynamics import save_state as save_state
+    from eosbench.dynamics import train as train
+    from eosbench.evidence import Evidence as Evidence
 
 __version__ = "0.1.0"
 
+# Where each public name is at home; a test holds it against what type checkers are told above.
 _HOME = {
-    "Claim": "eosbench.claim",
-    "ClaimError": "eosbench.claim",
-    "Document": "eosbench.claim",
-    "Source": "eosbench.claim",
+    **dict.fromkeys(("Claim", "ClaimError", "EvidenceError", "Source"), "eosbench.claim"),
+    **dict.fromkeys(
+        (
+            "Density",
+            "Linearization",
+            "MicroBatched",
+            "NotConvergedError",
+            "Sharpness",
+            "Spectrum",
+            "Trace",
+            "Track",
+            "dense_hessian",
+            "linearize",
+            "sharpness",
+            "spectral_density",
+            "stableness",
+            "trace",
+        ),
+        "eosbench.curvature",
+    ),
+    "Document": "eosbench.documents",
+    **dict.fromkeys(
+        ("Probe", "Run", "TrainState", "load_state", "progress_line", "save_state", "train"), "eosbench.dynamics"
+    ),
     "Evidence": "eosbench.evidence",
-    "EvidenceError": "eosbench.claim",
-    "Spectrum": "eosbench.curvature",
-    "sharpness": "eosbench.curvature",
-    "Sharpness": "eosbench.dynamics",
-    "train": "eosbench.dynamics",
 }
 
-__all__ = [
-    "Claim",
-    "ClaimError",
-    "Document",
-    "Evidence",
-    "EvidenceError",
-    "Sharpness",
-    "Source",
-    "Spectrum",
-    "__version__",
-    "sharpness",
-    "train",
-]
+__all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:

@@ -50,10 +50,18 @@ def read_claims(file: Path) -> list[Claim]:
     try:
         for target, call in _assigned_calls(_tree(file)):
             if _constructor(call) in _CONSTRUCTORS:
-                names[target] = _evaluate(call, names)
+                names[target] = _evaluate(call, names, file.parent)
     except (ClaimError, SyntaxError) as problem:
         raise ClaimError(f"{file}: {problem}") from None
     return [value for value in names.values() if isinstance(value, Claim)]
+
+
+def house(file: Path) -> Path:
+    """The folder of all claims that belong with those of a file: the outermost package it is in, or else its folder."""
+    folder = file.parent
+    while all((path / "__init__.py").is_file() for path in (folder, folder.parent)):
+        folder = folder.parent
+    return folder
 
 
 def _python_files(paths: Iterable[Path]) -> list[Path]:
@@ -64,11 +72,12 @@ def _below(path: Path) -> Iterator[Path]:
     if path.suffix == ".py" and path.is_file():
         yield path
     for folder, folders, names in os.walk(path):
-        folders[:] = [name for name in folders if not _left_out(Path(folder, name))]
+        folders[:] = [name for name in folders if not left_out(Path(folder, name))]
         yield from (Path(folder, name) for name in names if any(fnmatch(name, pattern) for pattern in _PATTERNS))
 
 
-def _left_out(folder: Path) -> bool:
+def left_out(folder: Path) -> bool:
+    """Whether pytest does not look into a folder below the one that it is given."""
     return (folder / "pyvenv.cfg").exists() or any(fnmatch(folder.name, pattern) for pattern in _NOT_ENTERED)
 
 
@@ -95,13 +104,16 @@ def _constructor(call: ast.Call) -> str:
     return call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
 
 
-def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:
+def _evaluate(node: ast.expr, names: dict[str, Any], folder: Path) -> Any:
     """A literal, a name assigned before, or a call of Claim, Document or Source with such arguments."""
     if isinstance(node, ast.Call) and _constructor(node) in _CONSTRUCTORS:
-        keywords = {str(keyword.arg): _evaluate(keyword.value, names) for keyword in node.keywords}
+        arguments = [_evaluate(argument, names, folder) for argument in node.args]
+        keywords = {str(keyword.arg): _evaluate(keyword.value, names, folder) for keyword in node.keywords}
         make: Any = _CONSTRUCTORS[_constructor(node)]
+        if make is Source:  # by itself it takes this module for the one that states the claim
+            keywords.setdefault("folder", folder)
         try:
-            return make(*(_evaluate(argument, names) for argument in node.args), **keywords)
+            return make(*arguments, **keywords)
         except TypeError as problem:
             raise ClaimError(f"line {node.lineno}: {problem}; see the signature of {_constructor(node)}") from None
     if isinstance(node, ast.Name) and node.id in names:

@@ -6,9 +6,14 @@ Nothing here needs JAX or NumPy, so a catalogue of claims can be listed in an in
 import inspect
 import itertools
 import re
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
+
+from eosbench.documents import Document as Document
+from eosbench.documents import DocumentError, find_document
 
 Verdict = Literal[
     "holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run", "out of scope"
@@ -28,27 +33,32 @@ class EvidenceError(ValueError):
     """A check recorded something that is not evidence. The message is one sentence with the remedy."""
 
 
-@dataclass(frozen=True)
-class Document:
-    """Something that makes statements: a paper, a talk, a poster, a review.
-
-    `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
-    ("A. Author and B. Author"), `year` and `url` goes into the report's list of sources.
-    """
-
-    key: str
-    title: str
-    authors: str = ""
-    year: int | None = None
-    url: str = ""
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Source:
-    """Where a statement stands: a document and the place in it, such as "Theorem 4.4" or "Phase 2, item 1"."""
+    """Where a statement stands: a document and the place in it, such as "Theorem 4.4" or "Phase 2, item 1".
+
+    Args:
+        document: its key in the nearest `documents.toml`, looked for in a folder and upwards from it; or a `Document`.
+        place: where in it.
+        folder: that folder; by default that of the file that writes `Source(...)`, or the working directory where there
+            is no file.
+
+    Raises:
+        ClaimError: if the key is not found, or `documents.toml` cannot be read.
+    """
 
     document: Document
     place: str
+
+    def __init__(self, document: Document | str, place: str, *, folder: Path | None = None) -> None:
+        if isinstance(document, str):
+            file = sys._getframe(1).f_globals.get("__file__")
+            try:
+                document = find_document(document, folder or (Path(file).parent if file else Path.cwd()))
+            except DocumentError as problem:
+                raise ClaimError(str(problem)) from None
+        object.__setattr__(self, "document", document)
+        object.__setattr__(self, "place", place)
 
 
 @dataclass(frozen=True)
@@ -107,7 +117,8 @@ class Claim:
         if not isinstance(self.source, Source) or not isinstance(self.source.document, Document):
             named = self.source.document if isinstance(self.source, Source) else self.source
             raise self.error(
-                f"its source names no known document ({named!r}); write source=Source(Document(key, title), place)"
+                f"its source names no known document ({named!r}); write source=Source(key, place), with the key of a "
+                "document in documents.toml"
             )
         if self.expected not in get_args(Verdict):
             raise self.error(f"expected={self.expected!r} is no verdict; choose one of {', '.join(get_args(Verdict))}")
@@ -143,7 +154,8 @@ class Claim:
             grid: a list is an axis of the grid of cases; any other value, a tuple included, is one value.
 
         Raises:
-            ClaimError: if a parameter is not one of the function's, or two cases are the same.
+            ClaimError: if a parameter is not one of the function's, or two cases are the same, or it is no plain
+                function whose parameters all have a name and no state.
         """
         for name, value in grid.items():
             if isinstance(value, range) or (hasattr(value, "shape") and value.shape):
@@ -151,6 +163,7 @@ class Claim:
         axes = {name: value if isinstance(value, list) else [value] for name, value in grid.items()}
 
         def register(function: _Function) -> _Function:
+            self._require_plain(function)
             first = {name: values[0] for name, values in axes.items() if values}
             points = [dict(zip(axes, point, strict=True)) for point in itertools.product(*axes.values())]
             cases = [Case(_label(params), "case", params) for params in points]
@@ -174,6 +187,7 @@ class Claim:
         """
 
         def register(function: _Function) -> _Function:
+            self._require_plain(function)
             self._known(function, params, f"the counterexample {function.__name__} names")
             label = _label(params)
             return self._register(function, (Case(label or "printed form", "counterexample", params),))
@@ -220,10 +234,37 @@ class Claim:
         self.checks.append(check)
         return function
 
+    def _require_plain(self, function: Any) -> None:
+        """A check runs to its end each time it is called, with every parameter by its name and nothing left over."""
+        name = getattr(function, "__name__", "a check")
+        if not inspect.isfunction(function) or name == "<lambda>":
+            kind = "lambda" if inspect.isfunction(function) else type(function).__name__
+            raise self.error(f"{name} is a {kind}, and a check is a function; write def test_...(evidence, ...)")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise self.error(f"{name} is asynchronous, and nothing awaits it; write def instead of async def")
+        if inspect.isgeneratorfunction(function):
+            raise self.error(f"{name} has a `yield`, so that calling it runs none of it; record without one")
+        owner = function.__qualname__.rpartition(".")[0]
+        if owner and not owner.endswith("<locals>"):
+            raise self.error(f"{name} is a method of {owner}; write it as a function of the module")
+        for number, parameter in enumerate(inspect.signature(function).parameters.values()):
+            if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+                raise self.error(f"{name} takes {parameter}; name each parameter")
+            if parameter.kind is parameter.POSITIONAL_ONLY:
+                raise self.error(f"{name} takes {parameter.name!r} by position only; drop the `/`")
+            if number == 0 and (parameter.name != "evidence" or parameter.default is not parameter.empty):
+                raise self.error(f"{name} must take `evidence` first, without a default; write def {name}(evidence)")
+            if _changeable(parameter.default):
+                default = " ".join(f"{parameter}".split())
+                raise self.error(
+                    f"{name} has the default {default[:80]}, which one case could change for the next; "
+                    "give a tuple, or None and make it within"
+                )
+        if not inspect.signature(function).parameters:
+            raise self.error(f"{name} must take `evidence` first, without a default; write def {name}(evidence)")
+
     def _known(self, function: Callable[..., None], params: Mapping[str, Any], who: str) -> None:
         has = list(inspect.signature(function).parameters)
-        if not has or has[0] != "evidence":
-            raise self.error(f"{function.__name__} must take `evidence` first; write def {function.__name__}(evidence)")
         for name in params:
             if name not in has[1:]:
                 raise self.error(
@@ -235,6 +276,19 @@ def check_of(function: Any) -> Check | None:
     """The check that a function was registered as, if any."""
     found = getattr(function, _CHECK, None)
     return found if isinstance(found, Check) else None
+
+
+def _changeable(value: Any) -> bool:
+    """Whether a value carries a state: it has no hash, or one of its identity alone, as a random generator has.
+
+    The arrays of JAX have no hash either, and cannot be changed.
+    """
+    if isinstance(value, tuple):
+        return any(map(_changeable, value))
+    own = type(value).__hash__
+    return not (value is None or callable(value) or type(value).__module__.startswith("jax")) and (
+        own is None or own is object.__hash__
+    )
 
 
 def _label(params: Mapping[str, Any]) -> str:

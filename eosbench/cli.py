@@ -4,7 +4,6 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 """
 
 import difflib
-import importlib
 import io
 import re
 import shlex
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-import traceback
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +20,7 @@ import typer
 
 from eosbench import catalogue
 from eosbench.claim import Claim, ClaimError
+from eosbench.raised import is_ours, place, told
 
 app = typer.Typer(
     name="eosbench",
@@ -142,7 +141,7 @@ def explain(
 ) -> None:
     """Run one case again and tell what it required, measured and predicted, or how it failed.
 
-    Example: eosbench explain "claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+    Example: eosbench explain "claims/orbit/test_quartic.py::test_the_two_cycle_attracts[eta=1.05]"
     """
     from eosbench.report.explain import explained
     from eosbench.report.results import ResultsError, read
@@ -150,7 +149,8 @@ def explain(
 
     if "::" not in case:
         _refuse(
-            f"{case!r} is no case; give a pytest id such as claims/test_orbit.py::test_the_two_cycle_attracts[eta=1.05]"
+            f"{case!r} is no case; give a pytest id such as "
+            "claims/orbit/test_quartic.py::test_the_two_cycle_attracts[eta=1.05]"
         )
     with tempfile.TemporaryDirectory() as directory:
         command = [sys.executable, "-m", "pytest", case, f"--claims-report={directory}", "-q", "-p", "no:cacheprovider"]
@@ -163,10 +163,10 @@ def explain(
     if results is None:
         _refuse(f"pytest ran no case {case!r}; see `pytest --collect-only -q` for the ids\n{done.stdout.strip()}")
     print(explained(results, columns()))
-    if any(case["status"] in ("error", "timeout", "crashed") for case in results.cases):
+    if any(case.status in ("error", "timeout", "crashed") for case in results.cases):
         # pytest's account of a failure, or of a crash whatever was heard last.
-        told = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
-        print(f"\n{told[0] if told else done.stdout + done.stderr}".rstrip())
+        account = re.search(r"^=+ (FAILURES|ERRORS) =+\n.*?(?=^=+ claims =+$)", done.stdout, re.DOTALL | re.MULTILINE)
+        print(f"\n{account[0] if account else done.stdout + done.stderr}".rstrip())
     raise typer.Exit(done.returncode)
 
 
@@ -176,12 +176,16 @@ def report(
         Path, typer.Argument(metavar="FILE", help="An evidence.jsonl, also of a run that was killed, or its directory.")
     ],
     directory: Annotated[Path | None, typer.Option("-o", metavar="DIR", help="By default beside the file.")] = None,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--keep", metavar="DIR", help="Also its Markdown pages there, to be kept with the code."),
+    ] = None,
 ) -> None:
     """Reach the verdicts of a results file again and write its report, without running anything.
 
     Example: eosbench report claims-report/evidence.jsonl -o /tmp/report
     """
-    from eosbench.report import ResultsError, summary, write
+    from eosbench.report import ResultsError, keep, summary, write
 
     file = file / "evidence.jsonl" if file.is_dir() else file
     directory = directory or file.parent
@@ -192,6 +196,13 @@ def report(
     except OSError as problem:
         _refuse(f"{directory} cannot be written ({problem.strerror}); name another directory with -o DIR")
     print(summary(results))
+    if kept is not None:
+        try:
+            keep(results, kept)
+        except ResultsError as problem:
+            _refuse(str(problem))
+        except OSError as problem:
+            _refuse(f"{kept} cannot be written ({problem.strerror}); name another directory with --keep DIR")
     raise typer.Exit(1 if results.drifted else 0)
 
 
@@ -206,8 +217,8 @@ def compare(
 
     Example: eosbench compare claims-report-0.1 claims-report
     """
+    from eosbench.report.claims_json import load
     from eosbench.report.compare import compare as differences
-    from eosbench.report.compare import load
     from eosbench.report.results import ResultsError
 
     try:
@@ -250,12 +261,12 @@ def bench(
 ) -> None:
     """Render what asv measured over commits as one offline page.
 
-    Status 1 if a count or an error got worse at the last commit, or none could be compared.
+    Status 1 if a count or an error got worse at the last commit, or is not measured there, or cannot be compared.
 
     Example: asv run && eosbench bench
     """
     from eosbench.report import benchmarks
-    from eosbench.report.benchmarks_page import complaints, headline, incomparable, page
+    from eosbench.report.benchmarks_page import complaints, headline, page, remarks
 
     try:
         machines = benchmarks.read(directory)
@@ -267,7 +278,7 @@ def bench(
         _refuse(f"{out} cannot be written ({problem.strerror}); name another file with --out FILE")
     found = complaints(machines)
     print(f"{headline(machines)}.")
-    for sentence in (*found, *incomparable(machines)):
+    for sentence in (*found, *remarks(machines)):
         print(f"  {sentence}")
     print(f"Page: {out}")
     raise typer.Exit(1 if found else 0)
@@ -277,27 +288,28 @@ def bench(
 def new(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of the new claim, topic/name.")],
     claims: ClaimsDirectory = Path("claims"),
+    document: Annotated[str | None, typer.Option(metavar="KEY", help="The key of its document, if it has one.")] = None,
 ) -> None:
-    """Write a claim file that runs, to start from.
+    """Write a claim file that runs, to start from: DIR/topic/test_name.py.
 
     Example: eosbench new descent/momentum
     """
-    from eosbench.scaffold import claim_file
+    from eosbench.scaffold import claim_path, write_claim
 
-    if claims.exists() and not claims.is_dir():
-        _refuse(f"{claims} is a file; name the directory of the claim files with --claims DIR")
+    path = claim_path(claim, claims)
     try:
-        text = claim_file(claim)
         stated = {known.id: file for file in catalogue.claim_files([claims]) for known in catalogue.read_claims(file)}
+        if claim in stated:
+            _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
+        write_claim(claim, claims, document)
     except ClaimError as problem:
         _refuse(str(problem))
-    path = claims / f"test_{claim.replace('/', '_').replace('-', '_')}.py"
-    if path.exists():
-        _refuse(f"{path} exists; choose another id, or edit that file")
-    if claim in stated:
-        _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    except FileExistsError as problem:
+        _refuse(f"{problem.filename} exists; choose another id, or edit that file")
+    except NotADirectoryError as problem:
+        _refuse(f"{problem.filename} lies in a file; name the directory of the claim files with --claims DIR")
+    except OSError as problem:
+        _refuse(f"{path} cannot be written ({problem.strerror}); name another directory with --claims DIR")
     print(f"{path} is written. It runs as it is: pytest {path}")
 
 
@@ -326,29 +338,15 @@ def sharpness(
     from eosbench.curvature import NotConvergedError
     from eosbench.curvature import sharpness as measure
     from eosbench.curvature.spectrum import NOT_FINITE
+    from eosbench.own_loss import OwnLossError, found
 
     sys.path.insert(0, str(Path.cwd()))
-    module_name, _, name = loss.partition(":")
-    if not name or not all(part.isidentifier() for part in module_name.split(".")):
-        _refuse(f"{loss!r} names no loss of a module; give MODULE:LOSS as one would import it, such as mymodel:loss")
     try:
-        module = importlib.import_module(module_name)
-    except ImportError as problem:
-        _refuse(
-            f"{module_name} cannot be imported ({problem}); give MODULE:LOSS of a module in this directory or installed"
-        )
-    except (Exception, SystemExit) as problem:  # of the module itself, which may hold anything
-        _refuse(f"{module_name} raised {_told(problem)} while it was imported; mend it first")
-    for wanted in (name, params):
-        if not hasattr(module, wanted):
-            _refuse(f"{module_name} has no {wanted!r}; give MODULE:LOSS and --params NAME")
-    point = getattr(module, params)
+        function, point = found(loss, params)
+    except OwnLossError as problem:
+        _refuse(str(problem))
     try:
-        point = point() if callable(point) else point
-    except (Exception, SystemExit) as problem:
-        _refuse(f"{params} of {module_name} raised {_told(problem)}; it must make the pytree without arguments")
-    try:
-        spectrum = measure(getattr(module, name), point, k=k, rtol=rtol)
+        spectrum = measure(function, point, k=k, rtol=rtol)
     except NotConvergedError as problem:
         reached = problem.spectrum
         if int(reached.status) == NOT_FINITE:
@@ -357,17 +355,11 @@ def sharpness(
             f"not converged: the largest error is {float(reached.errors.max()):.2g} "
             f"after {int(reached.hvps)} products; give a larger --rtol"
         )
-    except Exception as problem:
-        frames = traceback.extract_tb(problem.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == getattr(module, "__file__", None)]
-        if lines:  # raised by the loss, not about it
-            _refuse(
-                f"{module_name} raised {_told(problem)} at line {lines[-1]}; the loss must be a function of {params} "
-                "in terms of jax.numpy"
-            )
-        if not isinstance(problem, TypeError | ValueError):
-            raise
-        _refuse(str(problem))
+    except (Exception, SystemExit) as problem:
+        if where := place(problem, Path.cwd()):  # raised by the loss, not about it
+            remedy = f"the loss must be a function of {params} in terms of jax.numpy"
+            _refuse(f"{loss} raised {told(problem)} at {where}; {remedy}")
+        _refuse(f"{loss} at {params}: {problem if is_ours(problem) else told(problem)}")
     for value, error in zip(spectrum.values, spectrum.errors, strict=True):
         print(f"{float(value):.8g} ± {float(error):.2g}")
     print(f"{int(spectrum.hvps)} Hessian-vector products", file=sys.stderr)
@@ -419,11 +411,6 @@ def _fields(fields: Iterable[tuple[str, str]], indent: int = 2) -> str:
         )
         for name, text in known
     )
-
-
-def _told(problem: BaseException) -> str:
-    """The kind of an error and the first line of what it says; those of JAX go on for a page."""
-    return f"{type(problem).__name__}: {(str(problem).strip() or 'no message').splitlines()[0]}"
 
 
 def _refuse(problem: str) -> NoReturn:

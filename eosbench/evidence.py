@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from eosbench.claim import Case, Claim, EvidenceError
+from eosbench.records import Compared, Comparison, Curve, Record, Requires
 from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
@@ -21,6 +22,7 @@ Scale = Literal["small", "paper"]
 Style = Literal["line", "points", "reference"]
 AxesScale = Literal["linear", "semilogx", "semilogy", "loglog"]
 _STYLES, _SCALES = get_args(Style), get_args(AxesScale)
+_READINGS: tuple[Compared, ...] = ("satisfied", "indeterminate", "violated")  # by severity
 
 
 class OutOfScope(Exception):  # noqa: N818 - no error of the check
@@ -54,9 +56,14 @@ class Evidence:
         self._claim = claim
         self._case = case
         self.scale = scale
-        self.records: list[dict[str, Any]] = []
-        self.curves: list[dict[str, Any]] = []
+        self.records: list[Record] = []
+        self.curves: list[Curve] = []
         self.products = 0
+
+    @property
+    def compares(self) -> bool:
+        """Whether anything was compared yet."""
+        return any(isinstance(record, Comparison) for record in self.records)
 
     def seed(self, replicate: int = 0) -> int:
         """A seed that depends on nothing but the experiment, the case and the replicate."""
@@ -72,7 +79,7 @@ class Evidence:
 
         A claim none of whose cases can run is `out of scope`, which is no drift. It comes before anything is compared.
         """
-        if any(record["kind"] != "requires" for record in self.records):
+        if self.compares:
             raise EvidenceError("out_of_scope() comes after a comparison, which it would hide; call it first")
         raise OutOfScope(reason)
 
@@ -83,7 +90,7 @@ class Evidence:
             raise EvidenceError(
                 f"{name!r}: met is {_abridged(met)}; give True or False (call a function, reduce an array by .all())"
             )
-        self.records.append({"kind": "requires", "name": _text(name, "name"), "met": bool(truth)})
+        self.records.append(Requires(_text(name, "name"), bool(truth)))
 
     def equal(
         self,
@@ -98,10 +105,13 @@ class Evidence:
 
         A unit of rounding is eps times `scale`, by default the largest magnitude among the numbers compared; give the
         scale where terms cancel. Below 8 units nothing could be satisfied, for that much is uncertain.
+
+        Truth values are compared as the integers 0 and 1, exactly: "A holds if and only if B does" is `equal(name, a,
+        b)` with two Boolean arrays.
         """
         if not float(_predicted(name, "ulps", ulps)) >= _ROUNDING:
             raise EvidenceError(f"{name!r}: ulps is {ulps}; give {_ROUNDING} or more, for that much is uncertain")
-        m, p = _numbers(name, "measured", measured), _predicted(name, "predicted", predicted)
+        m, p = _numbers(name, "measured", _counted(measured)), _predicted(name, "predicted", _counted(predicted))
         size = _scale(m, p) if scale is None else float(_predicted(name, "scale", scale))
         unit = _eps(m) * size
         self._compare("equal", name, m, p, tolerance=ulps * unit, uncertainty=_ROUNDING * unit, detail={"ulps": ulps})
@@ -225,6 +235,7 @@ class Evidence:
         goal, alpha = _share(name, "at_least", at_least), 1 - _share(name, "confidence", confidence)
         low = 0.0 if k == 0 else float(betaincinv(k, n - k + 1, alpha))
         high = 1.0 if k == n else float(betaincinv(k + 1, n - k, 1 - alpha))
+        reading: Compared
         reading = "satisfied" if low >= goal else "violated" if high < goal else "indeterminate"
         self._record(
             "fraction",
@@ -283,15 +294,15 @@ class Evidence:
                 raise EvidenceError(f"{label!r}: spread is {_abridged(spread)}; give a half-width, or one for each y")
             band = np.broadcast_to(width, ys.shape)[kept].tolist()
         self.curves.append(
-            {
-                "label": _text(label, "label"),
-                "x": [plain(v) for v in xs[kept].tolist()],
-                "y": [plain(v) for v in ys[kept].tolist()],
-                "spread": band and [plain(v) for v in band],
-                "axes": list(axes),
-                "style": style,
-                "scale": scale,
-            }
+            Curve(
+                label=_text(label, "label"),
+                x=xs[kept].tolist(),
+                y=ys[kept].tolist(),
+                axes=tuple(axes),
+                style=style,
+                scale=scale,
+                spread=band,
+            )
         )
 
     def _compare(
@@ -337,28 +348,57 @@ class Evidence:
             tolerance=tol[at],
             margin=margin[at],
             uncertainty=unc[at],
-            reading=("satisfied", "indeterminate", "violated")[severity[at]],
+            reading=_READINGS[severity[at]],
             detail={**(detail or {}), **({"worst of": m.size} if m.size > 1 else {})},
         )
 
-    def _record(self, kind: str, name: str, *, detail: Mapping[str, Any], **fields: Any) -> None:
-        measured, predicted, tolerance, margin = (
-            float(fields[key]) for key in ("measured", "predicted", "tolerance", "margin")
-        )
+    def _record(
+        self,
+        kind: str,
+        name: str,
+        *,
+        measured: float,
+        predicted: float,
+        tolerance: float,
+        margin: float,
+        uncertainty: float,
+        reading: Compared,
+        detail: Mapping[str, Any],
+    ) -> None:
+        measured, predicted, tolerance, margin = float(measured), float(predicted), float(tolerance), float(margin)
         allowance = tolerance or max(abs(predicted), abs(measured))
         slack = margin / allowance if allowance and math.isfinite(allowance) else margin
         self.records.append(
-            plain({"kind": kind, "name": _text(name, "name"), **fields, "slack": slack, "detail": detail})
+            Comparison(
+                kind,
+                _text(name, "name"),
+                measured,
+                predicted,
+                tolerance,
+                margin,
+                float(uncertainty),
+                reading,
+                slack,
+                plain(detail),
+            )
         )
 
 
-def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+def _array(value: Any) -> np.ndarray:
     try:
-        array = np.asarray(value)
+        return np.asarray(value)
     except Exception:
-        array = np.asarray(None)
+        return np.asarray(None)
+
+
+def _numbers(name: str, what: str, value: Any) -> np.ndarray:
+    array = _array(value)
     if array.dtype.kind == "V" and np.can_cast(array.dtype, np.float32):  # bfloat16 and its kin
         array = array.astype(np.float32)
+    if array.dtype.kind == "b":
+        raise EvidenceError(
+            f"{name!r}: {what} is Boolean; compare truth values with evidence.equal(name, measured, predicted)"
+        )
     if array.dtype.kind not in "iuf":
         raise EvidenceError(f"{name!r}: {what} must be a number or an array of numbers; got {_abridged(value)}")
     if array.dtype.kind in "iu":
@@ -366,6 +406,12 @@ def _numbers(name: str, what: str, value: Any) -> np.ndarray:
             raise EvidenceError(f"{name!r}: {what} has integers beyond 2^53; divide them by their scale, as floats")
         array = array.astype(np.int64)  # differences of unsigned ones would wrap
     return array
+
+
+def _counted(value: Any) -> Any:
+    """Truth values as the integers 0 and 1; anything else as it is."""
+    array = _array(value)
+    return array.astype(np.int64) if array.dtype.kind == "b" else value
 
 
 def _predicted(name: str, what: str, value: Any) -> np.ndarray:

@@ -1,22 +1,25 @@
 """A new claim's file, to start from: it runs as it is."""
 
+import builtins
+from keyword import iskeyword
+from pathlib import Path
+
+from eosbench.catalogue import left_out
 from eosbench.claim import Claim, Document, Source
 
 _FILE = '''"""TODO: what the statements of this file have in common."""
 
-from eosbench import Claim, Document, Source
+from eosbench import {imports}
 
-paper = Document("{key}", title="TODO: the title of the document")
-
-claim = Claim(
+{variable} = Claim(
     "{id}",
-    source=Source(paper, "TODO: Theorem 1"),
+    source=Source({document}, "TODO: Theorem 1"),
     printed=r"TODO: the statement as printed: $x_{{t+1}} = (1 - \\eta) x_t$ converges for $0 < \\eta < 2$.",
     expected="holds",
 )
 
 
-@claim.check(eta=[0.5, 1.0, 1.5], controls={{"beyond 2 it diverges": dict(eta=2.5)}})
+@{variable}.check(eta=[0.5, 1.0, 1.5], controls={{"beyond 2 it diverges": dict(eta=2.5)}})
 def test_{name}(evidence, eta):
     evidence.requires("0 < eta < 2", 0 < eta < 2)
     x = [1.0]
@@ -27,12 +30,53 @@ def test_{name}(evidence, eta):
 '''
 
 
-def claim_file(id: str) -> str:
-    """The text of a claim file for this id.
+def claim_path(id: str, claims: Path) -> Path:
+    """Where the claim's file stands below the folder of all claims: `<topic>/test_<name>.py`."""
+    topic, _, name = id.replace("-", "_").partition("/")
+    return claims / topic / f"test_{name}.py"
+
+
+def claim_file(id: str, claims: Path, document: str | None = None) -> str:
+    """The text of the file for a claim of this id in the folder of all claims.
+
+    `document` is its key in `documents.toml`; without one the file has a document of its own to be filled in.
 
     Raises:
-        ClaimError: if the id is not "topic/name" in lower case with hyphens.
+        ClaimError: if the id is not "topic/name" in lower case with hyphens, pytest would not look into a folder of the
+            topic's name, or the key is unknown.
     """
-    Claim(id, source=Source(Document("key", "title"), "place"), printed="", expected="holds")
-    # Two documents of one key must agree in their titles, and these will be filled in.
-    return _FILE.format(id=id, key=id.replace("/", "-"), name=id.partition("/")[2].replace("-", "_"))
+    placeholder = Document(id.replace("/", "-"), "TODO: the title of the document")
+    folder = claim_path(id, claims).parent
+    claim = Claim(id, source=Source(document or placeholder, "", folder=folder), printed="", expected="holds")
+    if left_out(folder):
+        raise claim.error(f"pytest looks into no folder of the name {folder.name}; choose another topic")
+    name = id.partition("/")[2].replace("-", "_")
+    own = name.isidentifier() and not iskeyword(name) and not hasattr(builtins, name)
+    return _FILE.format(
+        id=id,
+        imports="Claim, Source" if document else "Claim, Document, Source",
+        variable=name if own else f"claim_{name}",
+        name=name,
+        document=f'"{document}"' if document else f'Document("{placeholder.key}", "{placeholder.title}")',
+    )
+
+
+def write_claim(id: str, claims: Path, document: str | None = None) -> Path:
+    """Write the file for a new claim, and return its path.
+
+    The folders that it makes are packages, so that files of two topics may have one name and share a `setting.py`.
+
+    Raises:
+        ClaimError: see `claim_file`.
+        OSError: the file exists, or cannot be written.
+    """
+    text, path = claim_file(id, claims, document), claim_path(id, claims)
+    for folder in (claims, path.parent):
+        if not folder.exists():
+            folder.mkdir(parents=True)
+            (folder / "__init__.py").write_text(
+                '"""TODO: what the claims of this folder are about."""\n', encoding="utf-8"
+            )
+    with path.open("x", encoding="utf-8") as file:
+        file.write(text)
+    return path

@@ -273,24 +273,84 @@ def test_bench_renders_what_asv_saved_and_says_a_regression_in_its_status(claims
     assert "S.track_hvps: 12 at 11111111, 14 at 22222222" in done.stdout
     assert "1 regression at 22222222" in (claims / "bench-report" / "index.html").read_text()
     assert "holds no results of asv; measure with `asv run`" in call("bench", "elsewhere").stderr
-    (saved / "benchmarks.json").write_text("{}")
+    assert "The order of the commits is that of their dates" in done.stdout
+    (saved / "here" / "2.json").write_text(json.dumps(result | {"date": float("nan")}))
+    done = call("bench")
+    assert done.exit_code == 2
+    assert done.stderr.startswith("eosbench: benchmarks/results/here/2.json is no result of asv (date is nan")
+    assert done.stderr.count("\n") == 1
+    (saved / "here" / "2.json").write_text(json.dumps(result | {"results": {}}))
     done = call("bench")
     assert done.exit_code == 1
-    assert done.stdout.startswith("No count and no error was compared at 22222222.\n  here: ")
+    assert "S.track_hvps: no longer measured at 22222222" in done.stdout
 
 
 def test_a_new_claim_runs_as_it_is(claims):
     done = call("new", "descent/of-mine")
-    path = claims / "claims" / "test_descent_of_mine.py"
+    path = claims / "claims" / "descent" / "test_of_mine.py"
     assert str(path.relative_to(claims)) in done.stdout
+    assert (claims / "claims" / "descent" / "__init__.py").exists()
+    assert not (claims / "claims" / "__init__.py").exists()  # a folder that was there is left as it is
     assert call("run", "descent/of-mine").exit_code == 0
     found = json.loads((claims / "claims-report" / "partial" / "claims.json").read_text())
     assert {entry["id"]: entry["verdict"] for entry in found["claims"]}["descent/of-mine"] == "holds"
-    assert "exists" in call("new", "descent/of-mine").stderr
-    assert "an id reads 'topic/name'" in call("new", "Mine").stderr
-    done = call("new", "descent/more", "--claims", str(path))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("toy/one",), "claims/test_toy.py states 'toy/one' already; choose another id, or edit that file"),
+        (("taken/a-b",), "claims/taken/test_a_b.py exists; choose another id, or edit that file"),
+        (("Mine",), "claim 'Mine': an id reads 'topic/name' in lower case with hyphens; rename it"),
+        (("build/mine",), "claim 'build/mine': pytest looks into no folder of the name build; choose another topic"),
+        (
+            ("a/b", "--claims", "claims/test_toy.py"),
+            "lies in a file; name the directory of the claim files with --claims",
+        ),
+        (("a/b", "--document", "tolk"), "documents.toml does not describe the document 'tolk'; did you mean talk?"),
+    ],
+)
+def test_a_new_claim_that_cannot_be_written_is_refused_in_one_sentence(claims, arguments, sentence):
+    (claims / "claims" / "documents.toml").write_text('[talk]\ntitle = "A talk"\n')
+    (claims / "claims" / "taken").mkdir()
+    (claims / "claims" / "taken" / "test_a_b.py").touch()
+    before = sorted(claims.rglob("*"))
+    done = call("new", *arguments)
     assert done.exit_code == 2
-    assert "is a file; name the directory" in done.stderr
+    assert done.stderr.startswith("eosbench: ")
+    assert done.stderr.count("\n") == 1
+    assert sentence in done.stderr
+    assert sorted(claims.rglob("*")) == before
+
+
+def test_new_claims_of_any_name_run_side_by_side(claims):
+    (claims / "mine").mkdir()
+    (claims / "mine" / "documents.toml").write_text('[talk]\ntitle = "A talk"\n')
+    ids = ["toy/two-cycles", "other/two-cycles", "toy/2-cycles", "toy/range", "toy/lambda", "other/one"]
+    for i, name in enumerate(ids):
+        assert call("new", name, "--claims", "mine", *(("--document", "talk") if i % 2 else ())).exit_code == 0
+    assert call("run", "--claims", "mine").exit_code == 0
+    found = json.loads((claims / "claims-report" / "claims.json").read_text())
+    assert {entry["id"]: entry["verdict"] for entry in found["claims"]} == dict.fromkeys(ids, "holds")
+    documents = {entry["id"]: entry["source"]["document"] for entry in found["claims"]}
+    assert [documents[name] for name in ids] == ["toy-two-cycles", "talk", "toy-2-cycles", "talk", "toy-lambda", "talk"]
+
+
+def test_the_pages_of_a_whole_run_are_kept_and_those_of_a_part_are_not(claims):
+    assert call("run", "--claims", "claims").exit_code == 0
+    done = call("report", "claims-report", "--keep", "docs/results")
+    assert done.exit_code == 0
+    kept = {path.name: path.read_text() for path in (claims / "docs" / "results").iterdir()}
+    assert set(kept) == {"CLAIMS.md", "constants.md", "errata.md"}
+    assert all(text == (claims / "claims-report" / name).read_text() for name, text in kept.items())
+    lines = (claims / "claims-report" / "evidence.jsonl").read_text().splitlines(keepends=True)
+    (claims / "killed.jsonl").write_text("".join(lines[:-1]))
+    done = call("report", "killed.jsonl", "-o", "elsewhere", "--keep", "docs/results")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "eosbench: these results are not those of a whole run, which alone are kept; run all claims to the end\n"
+    )
+    assert kept["CLAIMS.md"] == (claims / "docs" / "results" / "CLAIMS.md").read_text()
 
 
 def test_doctor_finds_what_decides_what_runs(claims, monkeypatch):
@@ -329,6 +389,175 @@ def test_sharpness_of_a_loss_of_ones_own(claims):
         done = call("sharpness", *arguments)
         assert done.exit_code == 2
         assert sentence in done.stderr
+
+
+OWN = """
+import dataclasses, functools
+from collections import namedtuple
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+H = jnp.array([1.0, 2.0, 3.0])
+
+class Model(eqx.Module):
+    w: jax.Array
+    def __call__(self):
+        raise AssertionError("called")
+    def made(self):
+        return self.w
+
+class Opaque:
+    "As a module of a library whose models are no pytrees: it holds arrays, and can be called."
+    def __init__(self):
+        self.w = jnp.ones(3)
+    def __call__(self):
+        raise AssertionError("called")
+
+@dataclasses.dataclass
+class Callable:
+    w: jax.Array
+    def __call__(self):
+        raise AssertionError("called")
+
+jax.tree_util.register_dataclass(Callable)
+
+def quadratic(p):
+    "Its Hessian is diag(1, 2, 3), whatever tree the three numbers come in."
+    w = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(p) if hasattr(leaf, "dtype")])
+    return w @ (H * w) / 2
+
+def make(n=3):
+    return jnp.ones(n)
+
+model = Model(jnp.ones(3))
+called = Callable(jnp.ones(3))
+opaque = Opaque()
+method = model.made
+function = make
+partial = functools.partial(make, 3)
+tree_partial = jax.tree_util.Partial(make, 3)
+holding = jax.tree_util.Partial(lambda w: 1 / 0, jnp.ones(3))
+jitted = jax.jit(make)
+filtered = eqx.filter_jit(make)
+anonymous = lambda: {"a": jnp.ones(2), "b": jnp.ones(1)}
+class Made(eqx.Module):
+    w: jax.Array
+    def __init__(self):
+        self.w = jnp.ones(3)
+made_class = Made
+class Lazy:
+    def make(self):
+        return jnp.ones(3)
+bound = Lazy().make
+floats = [1.0, 2.0, 3.0]
+nested = {"w": (1.0, [np.float32(2.0)]), "b": np.ones(1, np.float32)}
+mixed = {"w": jnp.ones(3), "activation": jnp.tanh, "relu": jax.nn.relu, "class": float}
+
+deleted = jnp.ones(3)
+deleted.delete()
+donated = {"w": jnp.ones(3), "v": jnp.ones(3)}
+jax.jit(lambda w: w + 1, donate_argnums=0)(donated["v"])
+lost = jnp.ones(3)
+lost.delete()
+
+def generated():
+    yield jnp.ones(3)
+async def awaited():
+    return jnp.ones(3)
+def nothing():
+    return None
+def of_one(n):
+    return jnp.ones(n)
+Transformed = namedtuple("Transformed", "init apply")
+transformed = Transformed(make, quadratic)
+integers = jnp.ones(3, int)
+words = {"w": jnp.ones(3), "name": "mlp"}
+count = [1.0, 2]
+shapes = jax.eval_shape(make)
+texts = np.array(["a"])
+
+array = jnp.ones(3)
+def lazy(p):
+    yield quadratic(p)
+async def later(p):
+    return quadratic(p)
+def leaving(p):
+    raise SystemExit(3)
+def lossy(p):
+    return quadratic(p) + lost.sum()
+def vector(p):
+    return p
+def printed(p):
+    return f"{quadratic(p)}"
+def memory(p):
+    raise MemoryError()
+"""
+
+
+@pytest.fixture
+def own(claims, monkeypatch):
+    (claims / "own_losses.py").write_text(OWN)
+    monkeypatch.syspath_prepend(claims)
+    monkeypatch.delitem(sys.modules, "own_losses", raising=False)
+
+
+PYTREES = [
+    *("model", "called", "holding"),  # they can be called, and hold arrays
+    *("function", "partial", "tree_partial", "jitted", "filtered", "anonymous", "made_class", "bound", "method"),
+    *("floats", "nested", "mixed"),
+]
+
+
+@pytest.mark.parametrize("params", PYTREES)
+def test_only_what_makes_the_parameters_is_called(own, params):
+    """The Hessian is diag(1, 2, 3) for all of them."""
+    done = call("sharpness", "own_losses:quadratic", "--params", params, "-k", "3")
+    assert done.exit_code == 0, done.output
+    values = [float(line.split(" ± ")[0]) for line in done.stdout.splitlines()]
+    assert values == pytest.approx([3, 2, 1], rel=1e-5)
+
+
+MAKE = "give a pytree of arrays, or a function that makes one without arguments"
+REFUSED = {
+    ("quadratic", "deleted"): "deleted of own_losses is an array that was donated or deleted; copy it before",
+    ("quadratic", "donated"): "donated of own_losses, at ['v'], is an array that was donated or deleted",
+    ("lossy", "array"): "own_losses:lossy at array: RuntimeError: Array has been deleted",
+    ("quadratic", "opaque"): f"opaque of own_losses is a Opaque and no array of floats; {MAKE}",
+    ("quadratic", "generated"): f"generated of own_losses is a generator, which ends after it was read once; {MAKE}",
+    ("quadratic", "awaited"): f"awaited of own_losses is a coroutine, which ends after it was read once; {MAKE}",
+    ("quadratic", "nothing"): f"nothing of own_losses holds no array; {MAKE}",
+    ("quadratic", "transformed"): f"transformed of own_losses holds no array; {MAKE}",
+    ("quadratic", "of_one"): "of_one of own_losses raised TypeError: of_one() missing 1 required positional argument",
+    ("quadratic", "words"): "words of own_losses, at ['name'], is a str and no array of floats",
+    ("quadratic", "count"): "count of own_losses, at [1], is a int and no array of floats",
+    (
+        "quadratic",
+        "integers",
+    ): "own_losses:quadratic at integers: params has dtype int64: params must be real floating point",
+    ("quadratic", "texts"): "own_losses:quadratic at texts: params has dtype <U1: params must be real floating point",
+    ("quadratic", "shapes"): "own_losses:quadratic at shapes: TypeError",
+    ("array", "array"): "own_losses:array is a ArrayImpl; the loss must be a function of array that returns a scalar",
+    ("Model", "array"): "own_losses:Model is a class; the loss must be a function of array",
+    ("jax", "array"): "own_losses:jax is a module; the loss must be a function of array",
+    ("lazy", "array"): "own_losses:lazy computes nothing when it is called; drop its `async` or `yield`",
+    ("later", "array"): "own_losses:later computes nothing when it is called; drop its `async` or `yield`",
+    ("leaving", "array"): "own_losses:leaving raised SystemExit: 3 at own_losses.py:",
+    ("memory", "array"): "own_losses:memory raised MemoryError: no message at own_losses.py:",
+    ("opaque", "array"): "own_losses:opaque at array: Opaque.__call__() takes 1 positional argument",
+    ("vector", "array"): "own_losses:vector at array: loss must return a real scalar, but returned shape (3,)",
+    ("printed", "array"): "own_losses:printed at array: loss must return a real scalar, but returned str",
+}
+
+
+@pytest.mark.parametrize(("loss", "params"), REFUSED, ids=["-".join(names) for names in REFUSED])
+def test_what_is_no_loss_or_no_pytree_is_refused_in_one_sentence(own, loss, params):
+    done = call("sharpness", f"own_losses:{loss}", "--params", params)
+    assert done.exit_code == 2, done.exception
+    assert done.stdout == ""
+    assert done.stderr.startswith(f"eosbench: {REFUSED[loss, params]}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_sharpness_that_is_not_reached_has_a_remedy_that_the_command_has(claims, monkeypatch):

@@ -9,6 +9,7 @@ from scipy import stats
 
 from eosbench.claim import Case, Claim, Document, EvidenceError, Source
 from eosbench.evidence import Evidence, OutOfScope
+from eosbench.records import to_json
 
 EPS = np.finfo(float).eps
 
@@ -22,8 +23,8 @@ def new(experiment="", label="eta=1"):
 def reading(kind, *args, **kwargs):
     evidence = new()
     getattr(evidence, kind)("name", *args, **kwargs)
-    json.dumps(evidence.records, allow_nan=False)
-    return evidence.records[-1]["reading"]
+    json.dumps([to_json(record) for record in evidence.records], allow_nan=False)
+    return evidence.records[-1].reading
 
 
 @pytest.mark.parametrize(
@@ -139,6 +140,47 @@ def test_options_that_mean_nothing_are_refused_in_one_sentence(kind, args, optio
     assert "\n" not in str(raised.value)
 
 
+X = np.linspace(-2, 2, 41)
+
+
+@pytest.mark.parametrize("of", [np.asarray, jnp.asarray, list], ids=["numpy", "jax", "list"])
+def test_a_statement_with_iff_compares_truth_values_entry_by_entry(of):
+    """x^2 > 1 if and only if |x| > 1, and not if and only if x > 1: that is wrong below -1, in ten entries."""
+    assert reading("equal", of(X**2 > 1), of(np.abs(X) > 1)) == "satisfied"
+    evidence = new()
+    evidence.equal("rises iff", of(X**2 > 1), of(X > 1))
+    record = evidence.records[-1]
+    assert (record.reading, record.measured, record.predicted, record.margin) == ("violated", 1, 0, -1)
+    assert (record.uncertainty, record.tolerance, record.detail["worst of"]) == (0, 0, 41)
+
+
+@pytest.mark.parametrize(
+    ("measured", "predicted"), [(True, False), (np.bool_(False), True), ([True, True], [True, False])]
+)
+def test_one_truth_value_that_differs_violates(measured, predicted):
+    assert reading("equal", measured, predicted) == "violated"
+    assert reading("equal", measured, measured) == "satisfied"
+    assert reading("equal", np.asarray(measured), np.asarray(measured).astype(int)) == "satisfied"
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("close", ([True], [True], 0.1)),
+        ("at_most", (np.bool_(True), 2.0)),
+        ("at_least", (jnp.array([True]), 0.0)),
+        ("at_least", (1.0, True)),
+        ("monotone", ([True, False],)),
+        ("constant", (1.0, True, 0.1)),
+        ("equal", (1.0, 1.0)),
+    ],
+)
+def test_a_truth_value_elsewhere_is_refused_with_the_remedy(kind, args):
+    options = {"ulps": True} if kind == "equal" else {}
+    with pytest.raises(EvidenceError, match=r"is Boolean; compare truth values with evidence\.equal"):
+        reading(kind, *args, **options)
+
+
 def test_a_name_is_a_string():
     for record in (
         lambda e: e.requires(None, True),
@@ -156,9 +198,9 @@ def test_a_rate_is_the_slope_with_its_standard_error():
     evidence.rate("order", x, y, exponent=2, tolerance=0.1)
     fit = stats.linregress(np.log(x), np.log(y))
     record = evidence.records[0]
-    assert record["measured"] == pytest.approx(fit.slope, rel=1e-12)
-    assert record["uncertainty"] == pytest.approx(fit.stderr, rel=1e-9)
-    assert record["reading"] == "satisfied"
+    assert record.measured == pytest.approx(fit.slope, rel=1e-12)
+    assert record.uncertainty == pytest.approx(fit.stderr, rel=1e-9)
+    assert record.reading == "satisfied"
     assert reading("rate", x, y, exponent=1.5, tolerance=0.1) == "violated"
 
 
@@ -168,7 +210,7 @@ def test_an_order_statement_needs_a_bound_and_a_ratio_that_does_not_grow():
     assert reading("bounded_by", 2 * np.sqrt(g), g, constant=1e9) == "violated"  # not O(g), however large the constant
     evidence = new()
     evidence.bounded_by("residual", 2 * g, g, constant=1)
-    assert [record["reading"] for record in evidence.records] == ["violated", "satisfied"]
+    assert [record.reading for record in evidence.records] == ["violated", "satisfied"]
 
 
 def test_fractions_are_read_by_their_exact_bounds():
@@ -176,8 +218,8 @@ def test_fractions_are_read_by_their_exact_bounds():
     evidence.fraction("runs", 59, 59, at_least=0.95)
     evidence.fraction("runs", 58, 58, at_least=0.95)
     evidence.fraction("runs", 10, 59, at_least=0.95)
-    assert [record["reading"] for record in evidence.records] == ["satisfied", "indeterminate", "violated"]
-    detail = evidence.records[2]["detail"]
+    assert [record.reading for record in evidence.records] == ["satisfied", "indeterminate", "violated"]
+    detail = evidence.records[2].detail
     exact = stats.binomtest(10, 59).proportion_ci(confidence_level=0.90, method="exact")  # two one-sided 95 % bounds
     assert (detail["lower bound"], detail["upper bound"]) == pytest.approx((exact.low, exact.high), rel=1e-9)
     with pytest.raises(EvidenceError, match="no fraction"):
@@ -207,8 +249,8 @@ def test_certificates_are_evidence():
 
     evidence = new()
     evidence.proved("range", Certificate())
-    assert evidence.records[0]["reading"] == "satisfied"
-    assert evidence.records[0]["detail"] == {"boxes": 3, "seconds": 0.5}
+    assert evidence.records[0].reading == "satisfied"
+    assert evidence.records[0].detail == {"boxes": 3, "seconds": 0.5}
 
 
 def test_seeds_depend_on_experiment_case_and_replicate_alone():
@@ -225,17 +267,17 @@ def test_long_curves_keep_their_spikes():
     evidence = new()
     evidence.series("spikes", np.arange(y.size), y, axes=("step", "loss"))
     curve = evidence.curves[0]
-    assert len(curve["y"]) <= 600
-    assert (max(curve["y"]), min(curve["y"])) == (7.0, -3.0)
-    assert curve["x"][curve["y"].index(7.0)] == 31_415
-    assert (curve["x"][0], curve["x"][-1]) == (0, 99_999)
+    assert len(curve.y) <= 600
+    assert (max(curve.y), min(curve.y)) == (7.0, -3.0)
+    assert curve.x[curve.y.index(7.0)] == 31_415
+    assert (curve.x[0], curve.x[-1]) == (0, 99_999)
 
 
 def test_curves_survive_divergence():
     evidence = new()
     evidence.series("loss", [0, 1, 2], [1.0, np.inf, np.nan], axes=("step", "loss"), spread=0.5)
-    assert evidence.curves[0]["y"] == [1.0, "inf", "nan"]
-    assert evidence.curves[0]["spread"] == [0.5, 0.5, 0.5]
+    assert to_json(evidence.curves[0])["y"] == [1.0, "inf", "nan"]
+    assert evidence.curves[0].spread == [0.5, 0.5, 0.5]
 
 
 def test_products_add_up():

@@ -136,16 +136,23 @@ def test_what_is_not_a_number_is_an_error_of_one_sentence(project):
     p = project(a=claim("one", body="evidence.at_most('speed', 'fast', 1)"))
     done = p.runpytest("claims", *SERIAL)
     assert results(p)["verdicts"] == {"toy/one": "broken"}
-    done.stdout.fnmatch_lines(["*'speed': measured must be a number or an array of numbers; got 'fast'"])
+    told = "'speed': measured must be a number or an array of numbers; got 'fast' (claims/test_a.py:10)"
+    done.stdout.fnmatch_lines([f"*test_one[[]x=1[]]: {told}"])
     assert "Traceback" not in done.stdout.str()
 
+
+FIXTURE = """
+@pytest.fixture({})
+def data(request):
+    return 1.0
+"""
 
 WRONG = {
     "a check outside a claim": (claim("one") + "def test_stray(evidence): pass", "test_stray belongs to no claim"),
     "a claim without a control": (claim("one").replace("controls={", "controls={} and {"), "it has no control"),
     "a claim without a check": (claim("one").split("@")[0], "it has no case to run"),
     "an unknown parameter": (claim("one").replace("sign=-1.0", "sing=-1.0"), "names the parameter 'sing'"),
-    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "names no known document"),
+    "no known document": (claim("one").replace("Source(talk,", "Source('talk',"), "there is no documents.toml in "),
     "two claims with one id": (
         claim("one") + claim("two").replace("toy/two", "toy/one"),
         "another claim",
@@ -156,7 +163,7 @@ WRONG = {
     ),
     "a check in a class": (
         claim("one").replace("\n@one", "\nclass Checks:\n  @staticmethod\n  @one").replace("\ndef", "\n  def"),
-        "test_one is not the function of this name in its module",
+        "test_one is a method of Checks; write it as a function of the module",
     ),
     "a claim that is not at module level": (
         "if True:\n  one" + claim("one").partition("one")[2],
@@ -166,6 +173,49 @@ WRONG = {
         "import pytest\n" + claim("one").replace("@one", "@pytest.mark.parametrize('x', [3.0])\n@one"),
         "has a mark `parametrize`",
     ),
+    "a module that is parametrized": (
+        "import pytest\npytestmark = pytest.mark.parametrize('x', [3.0])\n" + claim("one"),
+        "test_one has a mark `parametrize`, of its own or of its module",
+    ),
+    "a check that is parametrized through a fixture": (
+        "import pytest\n"
+        + FIXTURE.format("")
+        + claim("one").replace("@one", "@pytest.mark.parametrize('data', [1], indirect=True)\n@one"),
+        "has a mark `parametrize`",
+    ),
+    "a fixture with params": (
+        "import pytest\n" + FIXTURE.format("params=[1, 2]") + claim("one").replace("evidence, x", "evidence, data, x"),
+        "test_one uses the fixture 'data', which has params; give its values to check(...) as a grid",
+    ),
+    "a fixture with params for a whole class": (
+        "import pytest\n"
+        + FIXTURE.format("params=[1, 2], scope='class'")
+        + claim("one").replace("@one", "@pytest.mark.usefixtures('data')\n@one"),
+        "uses the fixture 'data', which has params",
+    ),
+    "a fixture with params for all": (
+        "import pytest\n" + FIXTURE.format("params=[1], autouse=True") + claim("one"),
+        "uses the fixture 'data', which has params",
+    ),
+    "a fixture that takes one with params": (
+        "import pytest\n"
+        + FIXTURE.format("params=[1, 2]")
+        + "@pytest.fixture\ndef more(data): return data\n"
+        + claim("one").replace("evidence, x", "evidence, more, x"),
+        "uses the fixture 'data', which has params",
+    ),
+    "a parameter that has no value": (
+        claim("one").replace("evidence, x", "evidence, eta, x"),
+        "test_one takes 'eta', which is no fixture; give it a value in check(...)",
+    ),
+    "a fixture that takes what there is not": (
+        "import pytest\n"
+        + FIXTURE.format("").replace("data(request)", "data(detta)")
+        + claim("one").replace("evidence, x", "evidence, data, x"),
+        "test_one uses a fixture that takes 'detta', which is no fixture",
+    ),
+    "an asynchronous check": (claim("one").replace("\ndef", "\nasync def"), "test_one is asynchronous"),
+    "a check that yields": (claim("one", body="yield"), "test_one has a `yield`"),
     "a claim in no variable": (
         claim("one").replace("one = ", "o = [").replace('s")', 's")]').replace("@one", "@o[0]"),
         "",
@@ -184,7 +234,25 @@ def test_a_claim_stated_wrongly_is_a_collection_error_of_one_sentence(project, n
     assert "Traceback" not in done.stdout.str()
 
 
-def test_two_files_with_one_id_or_one_document_of_two_titles(project):
+def test_a_fixture_with_params_of_another_file_is_refused_too(project):
+    p = project(a=claim("one"))
+    p.makeconftest("import pytest" + FIXTURE.format("params=[1, 2], autouse=True, scope='session'"))
+    done = p.runpytest("claims", *SERIAL)
+    done.stdout.fnmatch_lines(
+        ["claims/test_a.py: claim 'toy/one': test_one uses the fixture 'data', which has params*"]
+    )
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+
+
+@pytest.mark.parametrize(("taken", "status"), [("request", 0), ("data", pytest.ExitCode.INTERRUPTED)])
+def test_a_fixture_that_overrides_one_with_params_has_none_unless_it_takes_it(project, taken, status):
+    override = f"import pytest\n@pytest.fixture\ndef data({taken}): return 2.0\n"
+    p = project(a=override + claim("one", body="assert data == 2").replace("evidence, x", "evidence, data, x"))
+    p.makeconftest("import pytest" + FIXTURE.format("params=[1, 2]"))
+    assert p.runpytest("claims", *SERIAL).ret == status
+
+
+def test_two_files_with_one_id_or_one_document_of_two_kinds(project):
     p = project(a=claim("one"), b=claim("one"))
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_b.py: claim 'toy/one': claims/test_a.py states another claim with this id; rename one of them"]
@@ -193,6 +261,10 @@ def test_two_files_with_one_id_or_one_document_of_two_titles(project):
     (p.path / "claims" / "test_b.py").unlink()
     p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
         ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another title*"]
+    )
+    project(c="talk = Document('talk', 'A talk', year=2022)\n" + claim("three"))
+    p.runpytest("claims", *SERIAL).stdout.fnmatch_lines(
+        ["claims/test_c.py: claim 'toy/three': claims/test_a.py gives the document 'talk' another year*"]
     )
 
 
@@ -219,12 +291,41 @@ def test_a_subset_reports_beside_the_full_report(project):
     assert p.runpytest("claims/test_b.py", *SERIAL).ret == 0
     found = results(p, "claims-report/partial")
     assert found["verdicts"] == {"toy/one": "not run", "toy/two": "not run", "toy/three": "holds"}
+    told = (p.path / "claims-report" / "partial" / "CLAIMS.md").read_text()
+    assert "A partial run: 3 of 3 planned cases selected, and 2 claims of other files there not asked for" in told
 
     assert p.runpytest("claims/test_a.py::test_one[x=1]", *PARALLEL).ret == 0
     found = results(p, "claims-report/partial")
     assert found["verdicts"] == {"toy/one": "partial", "toy/two": "not run", "toy/three": "not run"}
 
     assert (p.path / "claims-report" / "claims.json").read_text() == full
+
+
+def test_the_topics_of_one_package_are_parts_of_one_report(project):
+    p = project(top=claim("one"))
+    for topic in ("", "inner", "outer"):
+        p.mkpydir(f"claims/{topic}") if topic else (p.path / "claims" / "__init__.py").touch()
+    (p.path / "claims" / "inner" / "test_same.py").write_text(HEAD + claim("two"))
+    (p.path / "claims" / "outer" / "test_same.py").write_text(HEAD + claim("three"))
+    assert p.runpytest("claims", *SERIAL).ret == 0
+    assert results(p)["verdicts"] == {"toy/one": "holds", "toy/two": "holds", "toy/three": "holds"}
+    assert p.runpytest("claims/inner", *SERIAL).ret == 0
+    found = results(p, "claims-report/partial")
+    assert found["verdicts"] == {"toy/one": "not run", "toy/two": "holds", "toy/three": "not run"}
+
+
+def test_two_folders_of_one_module_name_are_not_taken_for_each_other(pytester):
+    for folder in ("mine", "theirs"):
+        package = pytester.mkdir(folder) / "claims"
+        package.mkdir()
+        (package / "__init__.py").touch()
+        (package / "test_a.py").write_text(HEAD + claim(folder))
+    done = pytester.runpytest("mine", "theirs", "--import-mode=importlib", *SERIAL)
+    assert done.ret == pytest.ExitCode.INTERRUPTED
+    done.stdout.fnmatch_lines(
+        ["theirs/claims/test_a.py: claim 'toy/mine': */mine/claims/test_a.py was imported in place of this file, *"]
+    )
+    assert pytester.runpytest("theirs", "--import-mode=importlib", *SERIAL).ret == 0
 
 
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
@@ -365,6 +466,50 @@ def test_a_failing_fixture_breaks_the_claim(project):
     p = project(a=text + claim("one").replace("evidence, x", "evidence, data, x"))
     assert p.runpytest("claims", *SERIAL).ret == 1
     assert results(p)["verdicts"] == {"toy/one": "broken"}
+
+
+RAISED = {
+    "an error of a library": ("import json; json.loads('{')", "JSONDecodeError: Expecting property name"),
+    "a text that begins with an empty line": (
+        "import numpy; numpy.testing.assert_allclose(1, 2)",
+        "AssertionError: Not equal to tolerance rtol=1e-07, atol=0 (claims/test_a.py:10)",
+    ),
+    "no text at all": ("assert_ = AssertionError; raise assert_", "AssertionError: no message (claims/test_a.py:10)"),
+    "what is no evidence": (
+        "evidence.close('speed', x, 1.0, -1)",
+        "'speed': tolerance is -1; give a number that is not negative (claims/test_a.py:10)",
+    ),
+    "a fixture that is asked for late and is not there": (
+        "request.getfixturevalue('detta')",
+        "fixture 'detta' not found (claims/test_a.py:10)",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", RAISED)
+def test_what_a_check_raises_is_told_with_its_first_line_and_the_line_of_the_check(project, name):
+    body, told = RAISED[name]
+    p = project(a=claim("one", body=body).replace("evidence, x", "evidence, request, x"))
+    assert p.runpytest("claims", *SERIAL).ret == 1
+    messages = {case["message"] for case in results(p)["cases"]}
+    assert len(messages) == 1
+    assert messages.pop().startswith(told)
+
+
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_every_fixture_that_fails_in_the_end_is_told_in_evidence_and_on_the_page(project, arguments):
+    text = "import pytest\n" + "".join(
+        f"@pytest.fixture\ndef {name}():\n    yield\n    raise OSError('{name} is open')\n" for name in ("one", "two")
+    )
+    p = project(a=text + claim("three").replace("evidence, x", "evidence, one, two, x"))
+    assert p.runpytest("claims", *arguments).ret == 1
+    told = "teardown failed: OSError: one is open (claims/test_a.py:8); OSError: two is open (claims/test_a.py:12)"
+    found = results(p)
+    assert {case["message"] for case in found["cases"]} == {told}
+    assert all(len(case["records"]) == 2 for case in found["cases"])
+    page = (p.path / "claims-report" / "report.html").read_text()
+    # A row for each of three cases, beside what it compared.
+    assert page.count(f'<td class="message" colspan="5"><bdi>{told}</bdi></td>') == 3
 
 
 def test_the_cases_of_an_experiment_stay_on_one_worker(project):

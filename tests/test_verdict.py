@@ -1,15 +1,26 @@
 """The rules of the verdicts and their precedence, one table."""
 
+from dataclasses import replace
+
 import pytest
 
+from eosbench.records import CaseRecord, ClaimLine, Comparison, Requires, SourceRecord
 from eosbench.verdict import judge, read, wanted
 
-CLAIM = {"id": "toy/claim", "expected": "holds", "corrected": None, "out_of_scope": None}
+CLAIM = ClaimLine(
+    id="toy/claim",
+    topic="toy",
+    source=SourceRecord(document="toy", title="Toy", place="1"),
+    printed="$x$",
+    expected="holds",
+    experiment="toy/claim",
+    file="claims/toy/test_claim.py",
+)
 
 
 def record(reading="satisfied", kind="at_most", **fields):
     numbers = {"measured": 1.0, "predicted": 2.0, "tolerance": 0.0, "margin": 1.0, "uncertainty": 0.0, "slack": 0.5}
-    return {"kind": kind, "name": "x", "reading": reading, "detail": {}} | numbers | fields
+    return Comparison(**{"kind": kind, "name": "x", "reading": reading} | numbers | fields)
 
 
 def case(told="satisfied", role="case", check="test_it", label="eta=1", **fields):
@@ -17,7 +28,8 @@ def case(told="satisfied", role="case", check="test_it", label="eta=1", **fields
     completed = told in ("satisfied", "violated", "vacuous", "indeterminate")
     outcome = {"status": "completed", "reading": told} if completed else {"status": told, "reading": None}
     records = [record(told)] if completed else []
-    return {"check": check, "case": label, "role": role, "records": records, "message": ""} | outcome | fields
+    planned = {"nodeid": f"{check}[{label}]", "claim": CLAIM.id, "check": check, "case": label, "role": role}
+    return CaseRecord(**planned | {"records": records} | outcome | fields)
 
 
 FIRED = case("violated", "control")
@@ -71,7 +83,7 @@ BLUNT = case("violated", "positive control")
     ],
 )
 def test_verdict(cases, corrected, verdict):
-    assert judge(CLAIM | {"corrected": corrected}, cases).verdict == verdict
+    assert judge(replace(CLAIM, corrected=corrected), cases).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -89,11 +101,11 @@ def test_verdict(cases, corrected, verdict):
     ],
 )
 def test_drift(cases, expected, drift):
-    assert judge(CLAIM | {"expected": expected}, cases).drift is drift
+    assert judge(replace(CLAIM, expected=expected), cases).drift is drift
 
 
 def test_out_of_scope_is_stated_with_its_reason():
-    judged = judge(CLAIM | {"out_of_scope": "needs a GPU", "expected": "out of scope"}, [])
+    judged = judge(replace(CLAIM, out_of_scope="needs a GPU", expected="out of scope"), [])
     assert (judged.verdict, judged.reasons, judged.drift) == ("out of scope", ("needs a GPU",), False)
 
 
@@ -122,12 +134,12 @@ def test_the_weakest_grade_counts_and_only_that_of_its_cases():
 
 def test_the_worst_comparison_has_the_least_slack():
     near, unclear = record(slack=0.1, name="near"), record("indeterminate", slack=0.9, name="unclear")
-    assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst["name"] == "near"
-    assert judge(CLAIM, [case("indeterminate", records=[near, unclear]), FIRED]).worst["name"] == "unclear"
+    assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst.comparison.name == "near"
+    assert judge(CLAIM, [case("indeterminate", records=[near, unclear]), FIRED]).worst.comparison.name == "unclear"
 
 
 def test_read():
-    unmet = {"kind": "requires", "name": "h", "met": False}
+    unmet = Requires("h", met=False)
     assert read([record(), record("violated"), record("indeterminate")]) == "violated"
     assert read([record(), record("indeterminate")]) == "indeterminate"
     assert read([unmet, record("violated")]) == "vacuous"

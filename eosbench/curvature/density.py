@@ -10,6 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from matfree import decomp, stochtrace
 
 from eosbench.curvature.operator import Loss, linearize
+from eosbench.curvature.program import compiled
 
 _NO_DERIVATIVE = (
     "spectral_density has no derivative, for its Lanczos process has none where it is exhausted: hold its arguments "
@@ -51,7 +52,7 @@ class Density(eqx.Module):
         return jnp.mean(jnp.sum(self.weights * bumps, axis=2), axis=1)
 
 
-@eqx.filter_jit
+@compiled
 def trace(loss: Loss, params: PyTree[Array], key: PRNGKeyArray, samples: int = 32) -> Trace:
     """The trace of the Hessian from random signs (Hutchinson), with its standard error; `samples` products."""
     point = linearize(loss, params)
@@ -60,7 +61,7 @@ def trace(loss: Loss, params: PyTree[Array], key: PRNGKeyArray, samples: int = 3
     return Trace(*estimate(point.product, key))
 
 
-@eqx.filter_jit
+@compiled
 def spectral_density(
     loss: Loss, params: PyTree[Array], key: PRNGKeyArray, steps: int = 32, samples: int = 4
 ) -> Density:

@@ -2,7 +2,6 @@
 
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.experimental.jet import jet
@@ -10,6 +9,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
 from eosbench.curvature.operator import Loss, check_loss, check_params
+from eosbench.curvature.program import compiled
 
 
 class SelfStabilization(NamedTuple):
@@ -27,7 +27,7 @@ class SelfStabilization(NamedTuple):
     sharpness_gradient: Float[Array, " p"]
 
 
-@eqx.filter_jit
+@compiled
 def directional_derivatives(
     loss: Loss, params: PyTree[Array], direction: Float[Array, " p"], order: int = 4
 ) -> Float[Array, "order+1"]:
@@ -47,7 +47,7 @@ def directional_derivatives(
     return jnp.stack([value, *derivatives])
 
 
-@eqx.filter_jit
+@compiled
 def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> Float[Array, " p"]:
     """The gradient of an eigenvalue of the Hessian with unit eigenvector `vector`, flat.
 
@@ -66,7 +66,7 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
     return jax.grad(curvature)(x)
 
 
-@eqx.filter_jit
+@compiled
 def self_stabilization(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> SelfStabilization:
     """The constants alpha and beta at a point with unit top eigenvector `vector`, which a derivative holds fixed."""
     gradient = ravel_pytree(jax.grad(loss)(params))[0]

@@ -7,10 +7,29 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
 Loss = Callable[[Any], Float[Array, ""]]
 """A map from a pytree of parameters to a scalar."""
+
+
+def with_args(loss: Callable, args: Any) -> Loss:
+    """A `loss(params, *args)` as a function of params alone.
+
+    Raises:
+        TypeError: `args` is no tuple, or `loss` no function.
+    """
+    check_callable(loss)
+    if not isinstance(args, tuple | list):
+        raise TypeError(
+            f"args is a {type(args).__name__}: it must be a tuple, so write args=(x,) for a loss(params, x)."
+        )
+    return Partial(_applied, loss, tuple(args)) if args else loss
+
+
+def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
+    return loss(params, *args)
 
 
 class Product(Protocol):
@@ -93,9 +112,18 @@ def check_params(params: PyTree[Array]) -> None:
 
 def check_loss(loss: Loss, params: PyTree[Array]) -> None:
     """Reject what is not a scalar function of `params`; it traces the loss."""
+    check_callable(loss)
+    eqx.filter_eval_shape(lambda params: as_scalar(loss(params)), params)
+
+
+def check_callable(loss: Loss) -> None:
     if not callable(loss):
         raise TypeError(f"loss is a {type(loss).__name__}: it must be a function of params.")
-    result = eqx.filter_eval_shape(loss, params)
+
+
+def as_scalar(result: Any) -> Float[Array, ""]:
+    """What a loss returned, if it is a real scalar."""
     if not hasattr(result, "shape") or result.shape != () or not jnp.issubdtype(result.dtype, jnp.floating):
         what = f"shape {result.shape}, dtype {result.dtype}" if hasattr(result, "shape") else type(result).__name__
         raise TypeError(f"loss must return a real scalar, but returned {what}.")
+    return result

@@ -1,5 +1,7 @@
 """Sharpness: the algebraically largest eigenvalue of a loss's Hessian, with an error."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,14 +10,17 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
-from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.operator import Loss, check_params, linearize, with_args
 from eosbench.curvature.perturbation import moving
+from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import NOT_FINITE, NotConvergedError, Spectrum
 
 
 def sharpness(
     loss: Loss,
     params: PyTree[Array],
+    *misplaced: Any,
+    args: tuple = (),
     k: int = 1,
     rtol: float = 1e-3,
     max_hvps: int = 2000,
@@ -24,8 +29,10 @@ def sharpness(
 ) -> Spectrum:
     """The k algebraically largest eigenvalues of the Hessian of `loss` at `params`, each with an error.
 
-    Compiled once for a loss, the shapes of `params`, and k. A loss is recognized by identity, so pass a module-level
-    function, or an `eqx.Module` or `jax.tree_util.Partial` that carries its data as arrays, not a new lambda per call.
+    Data go in `args`: `sharpness(loss, params, args=(x, y))` for a `loss(params, x, y)`. All else is given by name.
+
+    Compiled once for what the loss computes, the shapes of `params`, and k. The loss is read anew in each call (see
+    `eosbench.curvature.program`), so it may be any function, and what it holds or closes over may change in between.
 
     `values` have a first derivative, in both modes, with respect to `params` and whatever else `loss` depends on. It is
     u·(dH)u, nan where `simple` is false, and off by about 2 |dH| residual/gap: lower `rtol` where that is too much. Of
@@ -34,8 +41,9 @@ def sharpness(
     noticed from k = 2 on. Nothing else has a derivative.
 
     Args:
-        loss: a map from a pytree to a real scalar.
+        loss: a map from a pytree, and `args`, to a real scalar.
         params: any pytree of float32 or float64 arrays, p entries in all.
+        args: what `loss` takes after `params`, such as data.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
         rtol: errors up to rtol |value| + 10 eps norm(H) are accepted, between 0 and 1.
         max_hvps: largest number of Hessian-vector products (up to 256 parameters take the dense path with p of them).
@@ -50,6 +58,9 @@ def sharpness(
         NotConvergedError: see `throw`; carries the spectrum that was reached.
         RuntimeError: a second derivative, or one in reverse mode of anything but `values`; in forward mode it is nan.
     """
+    if misplaced:
+        raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), such as k as k=2.")
+    loss = with_args(loss, args)
     check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
     k = as_integer("k", k, at_least=None)
@@ -67,7 +78,7 @@ def sharpness(
     return spectrum
 
 
-@eqx.filter_jit
+@compiled
 def solve(
     loss: Loss,
     params: PyTree[Array],

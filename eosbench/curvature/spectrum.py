@@ -1,7 +1,11 @@
 """What a solve returns: eigenvalues that come with their errors."""
 
+import dataclasses
+
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
+
+from eosbench.curvature.shown import as_html, has_numbers, with_errors
 
 _MESSAGES = (
     "converged: every error is within the tolerance.",
@@ -49,6 +53,16 @@ class Spectrum(eqx.Module):
     def message(self) -> str:
         """One sentence on how the solve ended."""
         return _MESSAGES[int(self.status)]
+
+    def __repr__(self) -> str:
+        """`Spectrum(10.99995 ± 2e-05, 10.977 ± 4e-05; 92 products, converged)`; else the shapes."""
+        if not has_numbers(*(getattr(self, f.name) for f in dataclasses.fields(self))) or self.values.ndim != 1:
+            return eqx.tree_pformat(self)
+        ended = self.message.partition(":")[0]
+        return f"Spectrum({with_errors(self.values, self.errors)}; {int(self.hvps)} products, {ended})"
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
 
 
 class NotConvergedError(RuntimeError):

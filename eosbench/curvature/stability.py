@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,12 +11,13 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature.arguments import on_host
 from eosbench.curvature.operator import Loss, check_params
+from eosbench.curvature.program import compiled
 from eosbench.curvature.sharpness import solve
 
 DENSE = 256
 
 
-@eqx.filter_jit
+@compiled
 def stableness(
     loss: Loss,
     params: PyTree[Array],

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
@@ -23,6 +24,7 @@ from eosbench.curvature.dense import dense_spectrum
 from eosbench.curvature.lanczos import dense_limit, lanczos
 from eosbench.curvature.operator import Linearization
 from eosbench.curvature.perturbation import moving
+from eosbench.curvature.shown import as_html, has_numbers, with_errors
 from eosbench.curvature.space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 from eosbench.curvature.unit import binary_unit
 
@@ -61,6 +63,23 @@ class Track(NamedTuple):
     hvps: Int[Array, ""]
     block: Float[Array, " b"]
     ages: Float[Array, " b"]
+
+    def __repr__(self) -> str:
+        """The last measurement of those that are stacked here, and how many of them converged, at what cost."""
+        if not has_numbers(*self) or self.values.ndim not in (1, 2):
+            return f"Track(values={self.values}, ...)"
+        if self.values.ndim == 1:
+            ended = "converged" if bool(self.converged) else "not converged"
+            return f"Track({with_errors(self.values, self.errors)}; {int(self.hvps)} products, {ended})"
+        n = len(self.values)
+        if n == 0:
+            return "Track(no measurement)"
+        share, mean = float(np.mean(self.converged)), float(np.mean(self.hvps))
+        last = with_errors(self.values[-1], self.errors[-1])
+        return f"Track({n} measurements, the last {last}; {mean:.3g} products each, {share:.0%} converged)"
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
 
 
 class _State(NamedTuple):

@@ -8,6 +8,7 @@ from eosbench.dynamics.flows import limiting_map as limiting_map
 from eosbench.dynamics.flows import path_integral as path_integral
 from eosbench.dynamics.flows import tangent_projection as tangent_projection
 from eosbench.dynamics.flows import top_eigenvalue as top_eigenvalue
+from eosbench.dynamics.maps import ends_where as ends_where
 from eosbench.dynamics.maps import gd_step as gd_step
 from eosbench.dynamics.maps import gradient_descent as gradient_descent
 from eosbench.dynamics.maps import iterate as iterate
@@ -25,6 +26,10 @@ from eosbench.dynamics.self_stabilization import edge_point as edge_point
 from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
+from eosbench.dynamics.training import Probe as Probe
 from eosbench.dynamics.training import Run as Run
+from eosbench.dynamics.training import TrainState as TrainState
+from eosbench.dynamics.training import load_state as load_state
 from eosbench.dynamics.training import progress_line as progress_line
+from eosbench.dynamics.training import save_state as save_state
 from eosbench.dynamics.training import train as train

@@ -1,15 +1,15 @@
 """How well an iterate near a manifold of minimizers is aligned to the top eigenvector there (Arora et al. 2022)."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
+from eosbench.curvature.program import compiled
 from eosbench.dynamics.flows import limiting_map
 from eosbench.dynamics.maps import Loss
 
 
-@eqx.filter_jit
+@compiled
 def angle_to_top(loss: Loss, x: Float[Array, "p"], exponent: float) -> Float[Array, ""]:
     """θ, in radians and at most π/2: the angle between the transformed iterate x̃ and the top eigenvector at Φ(x).
 
@@ -20,7 +20,7 @@ def angle_to_top(loss: Loss, x: Float[Array, "p"], exponent: float) -> Float[Arr
     return jnp.arctan2(jnp.linalg.norm(components[:-1]), jnp.abs(components[-1]))
 
 
-@eqx.filter_jit
+@compiled
 def projection_excess(loss: Loss, x: Float[Array, "p"], eta: Float[ArrayLike, ""]) -> Float[Array, "p"]:
     """``R_j``, j = 1 ... p: the length of x̃'s projection on v_j, ..., v_p, minus ``λ_j eta``.
 

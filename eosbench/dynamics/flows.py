@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
+from eosbench.curvature.program import compiled, read, read_loss
 from eosbench.dynamics.maps import Loss
 
 _NULL = 1e-4
@@ -46,7 +47,6 @@ def gradient_flow(
     return _gradient_flow(loss, jnp.asarray(x0), jnp.asarray(times), rtol, atol, solver or diffrax.Tsit5())
 
 
-@eqx.filter_jit
 def path_integral(
     loss: Loss,
     x0: Float[ArrayLike, "p"],
@@ -61,6 +61,13 @@ def path_integral(
     A flow that does not converge gives nan.
     """
     x0 = jnp.asarray(x0)
+    return _path_integral(loss, x0, read(integrand, x0), tolerance)
+
+
+@compiled
+def _path_integral(
+    loss: Loss, x0: Float[Array, "p"], integrand: Callable[[Float[Array, "p"]], Float[Array, ""]], tolerance: float
+) -> Float[Array, ""]:
     # Beyond this the path is a tail of the same relative length; atol lets the solver resolve it.
     reach = 10 * tolerance * jnp.linalg.norm(jax.grad(loss)(x0))
 
@@ -83,25 +90,32 @@ def path_integral(
     return jnp.where(solution.result == diffrax.RESULTS.event_occurred, solution.ys[1][-1], jnp.nan)
 
 
-@eqx.filter_jit
 def limiting_map(loss: Loss, x: Float[ArrayLike, "p"], *, tolerance: float = 1e-9) -> Limit:
     """Φ(x), the limit of gradient flow from x, for x in the attraction set of Γ.
 
     The flow is integrated to relative accuracy `tolerance` until it is within reach of Newton's method: from a distance
     d of Γ the step ``-H⁺ ∇L`` ends O(d²) from the limit. A point from which the flow does not converge gives nan.
     """
-    x = jnp.asarray(x)
+    return _limiting_map(loss, jnp.asarray(x), tolerance)
+
+
+@compiled
+def _limiting_map(loss: Loss, x: Float[Array, "p"], tolerance: float) -> Limit:
     fine, coarse = jax.vmap(lambda tolerance: _limit(loss, x, tolerance))(tolerance * jnp.array([1.0, 30.0]))
     return Limit(fine, jnp.linalg.norm(fine - coarse))
 
 
-@eqx.filter_jit
 def top_eigenvalue(loss: Loss, x: Float[ArrayLike, "p"]) -> Float[Array, ""]:
     """λ_1(∇²L(x)), the sharpness at x, from the dense Hessian; for a network use `eosbench.sharpness`."""
-    return jnp.linalg.eigvalsh(jax.hessian(loss)(jnp.asarray(x)))[-1]
+    return _top_eigenvalue(loss, jnp.asarray(x))
 
 
-@eqx.filter_jit
+@compiled
+def _top_eigenvalue(loss: Loss, x: Float[Array, "p"]) -> Float[Array, ""]:
+    return jnp.linalg.eigvalsh(jax.hessian(loss)(x))[-1]
+
+
+@compiled
 def tangent_projection(loss: Loss, x: Float[Array, "p"]) -> Float[Array, "p p"]:
     """P⊥, the orthogonal projection onto the tangent space at x of Γ: the null space of the Hessian there."""
     eigenvalues, vectors = _eigh(loss, x)
@@ -127,12 +141,12 @@ def limiting_flow(
 
     Raises equinox.EquinoxRuntimeError if gradient flow from x0 does not converge.
     """
-    return _limiting_flow(
-        loss, jnp.asarray(x0), jnp.asarray(times), jnp.asarray(coefficient, float), functional, rtol, atol
-    )
+    x0, coefficient = jnp.asarray(x0), jnp.asarray(coefficient, float)
+    functional = read_loss(functional, jnp.zeros((), x0.dtype))
+    return _limiting_flow(loss, x0, jnp.asarray(times), coefficient, functional, rtol, atol)
 
 
-@eqx.filter_jit
+@compiled
 def _gradient_flow(
     loss: Loss,
     x0: Float[Array, "p"],
@@ -144,7 +158,7 @@ def _gradient_flow(
     return _integrate(lambda x: -jax.grad(loss)(x), x0, times, rtol, atol, solver)
 
 
-@eqx.filter_jit
+@compiled
 def _limiting_flow(
     loss: Loss,
     x0: Float[Array, "p"],

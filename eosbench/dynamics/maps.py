@@ -2,7 +2,7 @@
 
 A step is a callable ``x -> x``: a pytree whose leaves are its step size and whatever arrays its loss holds. Iterating
 it for another step size, another start or another number of steps therefore compiles nothing anew, and `jax.vmap` runs
-a grid of them at once.
+a grid of them at once. Steps are read anew in every call (see `eosbench.curvature.program`).
 """
 
 from collections.abc import Callable
@@ -10,7 +10,9 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
+
+from eosbench.curvature.program import read
 
 Loss = Callable[[Float[Array, "..."]], Float[Array, ""]]
 Step = Callable[[Float[Array, "..."]], Float[Array, "..."]]
@@ -40,7 +42,8 @@ def sqrt_gd_step(loss: Loss, eta: Float[ArrayLike, ""]) -> Step:
 def iterate(step: Step, x0: Float[ArrayLike, "..."], steps: Int[ArrayLike, ""]) -> Float[Array, "..."]:
     """The iterate that `step` reaches from x0 after `steps` applications. Not reverse-mode differentiable."""
     # Arrays rather than numbers: filter_jit would take a Python number for part of the program.
-    return _iterate(step, jnp.asarray(x0), jnp.asarray(steps, int))
+    x0 = jnp.asarray(x0)
+    return _iterate(read(step, x0), x0, jnp.asarray(steps, int))
 
 
 def trajectory(
@@ -53,10 +56,9 @@ def trajectory(
     """What `observe` sees of x0 and of each `every`-th iterate after it, by default the iterates themselves.
 
     The leading axis has ``steps // every + 1`` entries.
-
-    `observe` is part of the compiled program: give a function defined once, not a new closure per call.
     """
-    return _trajectory(step, jnp.asarray(x0), steps // every, observe, jnp.asarray(every, int))
+    x0 = jnp.asarray(x0)
+    return _trajectory(read(step, x0), x0, steps // every, read(observe, x0), jnp.asarray(every, int))
 
 
 def gradient_descent(
@@ -64,6 +66,20 @@ def gradient_descent(
 ) -> Float[Array, "..."]:
     """The last of `steps` iterates of `gd_step`."""
     return iterate(gd_step(loss, eta), x0, steps)
+
+
+def ends_where(
+    step: Step,
+    starts: Float[ArrayLike, "p starts"],
+    steps: int,
+    stays: Callable[[Float[Array, "p starts"]], Bool[Array, "starts"]],
+) -> Float[Array, "p kept"]:
+    """The iterates after `steps` from those starts at which, and at every iterate up to the last, `stays` holds.
+
+    A start is a column, and all are iterated as one array. `stays` is part of the compiled program: see `trajectory`.
+    """
+    kept = jnp.all(trajectory(step, starts, steps, stays), axis=0)
+    return iterate(step, jnp.asarray(starts)[:, kept], steps)
 
 
 def normalized_gd(

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.optimize import brentq
+
+from eosbench.curvature.program import compiled, read_loss
 
 ScalarLoss = Callable[[Float[Array, "..."]], Float[Array, ""]]
 """A loss of one variable, written as the sum over its argument's entries."""
@@ -28,7 +29,7 @@ def two_cycle(loss: ScalarLoss, eta: float, minimizer: float = 1.0) -> Float[np.
     minimizer with 3 f'''² > f'' f'''' that is eta <= 2/f''.
     """
 
-    def deflated(x: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
+    def deflated(x: Float[np.ndarray, "..."], loss: ScalarLoss = loss) -> Float[np.ndarray, "..."]:
         slope = _slope(loss, x)
         with np.errstate(
             over="ignore", invalid="ignore"
@@ -46,7 +47,9 @@ def two_cycle(loss: ScalarLoss, eta: float, minimizer: float = 1.0) -> Float[np.
             f"where 2/f'' is {threshold:g}"
         )
     first = crossings[0]
-    lower = brentq(lambda x: float(deflated(np.asarray(x))), left[first + 1], left[first], xtol=1e-15, rtol=1e-15)
+    at_one = read_loss(loss, jnp.zeros(()))  # once, not at every point that Brent's method tries
+    root_at = lambda x: float(deflated(np.asarray(x), at_one))  # noqa: E731
+    lower = brentq(root_at, left[first + 1], left[first], xtol=1e-15, rtol=1e-15)
     return np.array([lower, lower - eta * float(_slope(loss, np.asarray(lower)))])
 
 
@@ -87,11 +90,11 @@ def _curvature(loss: ScalarLoss, x: Float[np.ndarray, "..."]) -> Float[np.ndarra
     return np.asarray(_second_derivative(loss, jnp.asarray(x)))
 
 
-@eqx.filter_jit
+@compiled
 def _gradient(loss: ScalarLoss, x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.grad(loss)(x)
 
 
-@eqx.filter_jit
+@compiled
 def _second_derivative(loss: ScalarLoss, x: Float[Array, "..."]) -> Float[Array, "..."]:
     return jax.jvp(jax.grad(loss), (x,), (jnp.ones_like(x),))[1]

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from eosbench.curvature.derivatives import self_stabilization
+from eosbench.curvature.program import compiled
 from eosbench.curvature.sharpness import solve
 from eosbench.dynamics.maps import Loss, Step
 
@@ -46,7 +47,7 @@ class EdgePoint(NamedTuple):
         return (iterates - self.point) @ jnp.stack([self.vector, self.across], axis=-1)
 
 
-@eqx.filter_jit
+@compiled
 def edge_point(loss: Loss, x: Float[Array, "p"], *, corrections: int = 6) -> EdgePoint:
     """The point near x at which the gradient has no component along the top eigenvector, with eta = 2/S there.
 

@@ -40,6 +40,8 @@ from eosbench.problems.quadratic import warm_up_step as warm_up_step
 from eosbench.problems.relu_neuron import ReluNeuron as ReluNeuron
 from eosbench.problems.relu_neuron import arc_cosine_kernel as arc_cosine_kernel
 from eosbench.problems.scalar import SquaredError as SquaredError
+from eosbench.problems.scalar import both_positive as both_positive
+from eosbench.problems.scalar import factorization_starts as factorization_starts
 from eosbench.problems.scalar import quartic as quartic
 from eosbench.problems.scalar import quartic_orbit as quartic_orbit
 from eosbench.problems.scalar import quartic_step_size as quartic_step_size

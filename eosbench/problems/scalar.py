@@ -8,7 +8,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Bool, Float
 from scipy.optimize import brentq
 
 
@@ -52,6 +52,21 @@ def scalar_factorization(factors: Float[Array, "2 ..."]) -> Float[Array, ""]:
     """
     x, y = factors
     return jnp.sum((x * y - 1) ** 2) / 2
+
+
+def factorization_starts(side: int) -> Float[np.ndarray, "2 starts"]:
+    """Positive starts for the scalar factorization: a grid of `side` by `side` points over [0.03, 2.97]².
+
+    Those with ``|x y - 1| <= 1e-3`` are left out: near its minimizers gradient descent hardly moves.
+    """
+    axis = np.linspace(0.03, 2.97, side)
+    starts = np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
+    return starts[:, np.abs(starts.prod(0) - 1) > 1e-3]
+
+
+def both_positive(factors: Float[Array, "2 ..."]) -> Bool[Array, "..."]:
+    """Whether x > 0 and y > 0, for each column of ``factors = (x, y)``."""
+    return jnp.all(factors > 0, axis=0)
 
 
 class SquaredError(eqx.Module):

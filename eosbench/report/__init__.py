@@ -8,7 +8,7 @@ from pathlib import Path
 from eosbench.report.results import Results, ResultsError, read
 from eosbench.report.terminal import summary
 
-__all__ = ["Results", "ResultsError", "read", "summary", "write"]
+__all__ = ["Results", "ResultsError", "keep", "read", "summary", "write"]
 
 
 def write(evidence_path: Path, out_dir: Path) -> Results:
@@ -22,21 +22,43 @@ def write(evidence_path: Path, out_dir: Path) -> Results:
         OSError: the directory cannot be written.
     """
     # Drawing takes Matplotlib, which whoever only reads results need not load.
-    from eosbench.report import exports, markdown
+    from eosbench.report import exports
+    from eosbench.report.claims_json import claims_json
     from eosbench.report.html import page
 
     results = replace(read(Path(evidence_path)), report=Path(out_dir) / "report.html")
     Path(out_dir).mkdir(parents=True, exist_ok=True)
-    document = json.dumps(results.to_json(), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+    document = json.dumps(claims_json(results), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
     _put(Path(out_dir) / "claims.json", document)
-    _put(Path(out_dir) / "CLAIMS.md", markdown.page(results))
-    _put(Path(out_dir) / "errata.md", markdown.errata(results))
-    _put(Path(out_dir) / "constants.md", markdown.constants(results))
+    _put_markdown(results, Path(out_dir))
     _put(Path(out_dir) / "sources.bib", exports.bibtex(results))
     _put(Path(out_dir) / "badge.svg", exports.badge(results))
     _put(Path(out_dir) / "junit.xml", exports.junit(results))
     _put(Path(out_dir) / "report.html", page(results))
     return results
+
+
+def keep(results: Results, out_dir: Path) -> None:
+    """Write the report's Markdown pages, `CLAIMS.md`, `errata.md` and `constants.md`, into a directory of the project.
+
+    Raises:
+        ResultsError: the run was not of all claims, or did not come to its end.
+        OSError: the directory cannot be written.
+    """
+    if not results.complete:
+        raise ResultsError(
+            "these results are not those of a whole run, which alone are kept; run all claims to the end"
+        )
+    Path(out_dir).mkdir(parents=True, exist_ok=True)
+    _put_markdown(results, Path(out_dir))
+
+
+def _put_markdown(results: Results, directory: Path) -> None:
+    from eosbench.report import markdown
+
+    pages = {"CLAIMS.md": markdown.page, "errata.md": markdown.errata, "constants.md": markdown.constants}
+    for name, page in pages.items():
+        _put(directory / name, page(results))
 
 
 def _put(path: Path, text: str) -> None:

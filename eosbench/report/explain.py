@@ -1,7 +1,8 @@
 """One case in full, for a terminal."""
 
-from typing import Any
+from collections.abc import Sequence
 
+from eosbench.records import CaseRecord, Comparison
 from eosbench.report.notation import digits, one_line
 from eosbench.report.results import Results
 from eosbench.report.terminal import table, wrapped
@@ -11,44 +12,43 @@ _DIGITS = {"measured": 8, "predicted": 8, "tolerance": 3, "margin": 3, "uncertai
 
 def explained(results: Results, width: int) -> str:
     """Every case of the results that ran: its hypotheses, comparisons and reading."""
-    return "\n\n".join(_case(case, width) for case in results.cases if case["status"] != "deselected")
+    return "\n\n".join(_case(case, width) for case in results.cases if case.status != "deselected")
 
 
-def _case(case: dict[str, Any], width: int) -> str:
-    told = f", {case['seconds']:.2f} s" + (f": {case['message']}" if case["message"] else "")
+def _case(case: CaseRecord, width: int) -> str:
+    attempt = f", attempt {case.attempts}" if case.attempts > 1 else ""
+    told = f"{attempt}, {case.seconds:.2f} s" + (f": {case.message}" if case.message else "")
     lines = [
-        f"{case['claim']} · {case['nodeid']}",
-        wrapped(f"{case['role']}, {case['reading'] or case['status']}{told}", width, 2),
+        f"{case.claim} · {case.nodeid}",
+        wrapped(f"{case.role}, {case.reading or case.status}{told}", width, 2),
+        *(
+            wrapped(f"  requires  {hypothesis.name}: {'met' if hypothesis.met else 'NOT MET'}", width, 4)
+            for hypothesis in case.hypotheses
+        ),
     ]
-    requires = [record for record in case["records"] if record["kind"] == "requires"]
-    lines += [
-        wrapped(f"  requires  {record['name']}: {'met' if record['met'] else 'NOT MET'}", width, 4)
-        for record in requires
-    ]
-    compared = [record for record in case["records"] if record["kind"] != "requires"]
-    return "\n".join([*lines, _comparisons(compared, width)]) if compared else "\n".join(lines)
+    return "\n".join([*lines, _comparisons(case.comparisons, width)] if case.comparisons else lines)
 
 
-def _comparisons(records: list[dict[str, Any]], width: int) -> str:
+def _comparisons(comparisons: Sequence[Comparison], width: int) -> str:
     """As a table, or in a narrow terminal one after the other."""
-    numbers = {name: [digits(record[name], n) for record in records] for name, n in _DIGITS.items()}
-    found = table(
+    numbers = {name: [digits(getattr(c, name), n) for c in comparisons] for name, n in _DIGITS.items()}
+    tabulated = table(
         {
-            "compared": [one_line(record["name"]) for record in records],
-            "kind": [record["kind"] for record in records],
+            "compared": [one_line(c.name) for c in comparisons],
+            "kind": [c.kind for c in comparisons],
             **numbers,
-            "reading": [record["reading"] for record in records],
+            "reading": [c.reading for c in comparisons],
         },
         width,
     )
-    if max(map(len, found.splitlines())) <= width:
-        return found
+    if max(map(len, tabulated.splitlines())) <= width:
+        return tabulated
     return "\n".join(
         wrapped(
-            f"  {record['name']} ({record['kind']}): {record['reading']}; "
+            f"  {c.name} ({c.kind}): {c.reading}; "
             + ", ".join(f"{name} {shown[i]}" for name, shown in numbers.items()),
             width,
             4,
         )
-        for i, record in enumerate(records)
+        for i, c in enumerate(comparisons)
     )

@@ -1,10 +1,10 @@
 """The verdicts for other programs: a badge, a JUnit file, the documents as BibTeX."""
 
 import re
-from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from eosbench.records import SourceRecord
 from eosbench.report.notation import one_line
 from eosbench.report.results import ClaimResult, Results
 
@@ -63,7 +63,7 @@ def junit(results: Results) -> str:
                 SubElement(properties, "property", name="grade", value=claim.judgement.grade)
             reasons = "\n".join(one_line(reason, 500) for reason in claim.judgement.reasons)
             if claim.drift:
-                message = f"expected {one_line(claim.claim['expected'])}, found {claim.verdict}"
+                message = f"expected {one_line(claim.claim.expected)}, found {claim.verdict}"
                 SubElement(case, "failure", message=message).text = reasons
             elif _undecided(claim):
                 SubElement(case, "skipped", message=one_line(f"{claim.verdict}: {reasons}"))
@@ -71,28 +71,29 @@ def junit(results: Results) -> str:
         n = str(len(results.collect_errors))
         suite = SubElement(suites, "testsuite", name="collection", tests=n, failures="0", errors=n, skipped="0")
         for error in results.collect_errors:
-            case = SubElement(suite, "testcase", classname="collection", name=one_line(error["file"]), time="0")
-            SubElement(case, "error", message=one_line(error["message"]))
+            case = SubElement(suite, "testcase", classname="collection", name=one_line(error.file), time="0")
+            SubElement(case, "error", message=one_line(error.message))
     ElementTree.indent(suites)
     return '<?xml version="1.0" encoding="utf-8"?>\n' + ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
 def bibtex(results: Results) -> str:
     """The documents whose statements were checked, with the ids of their claims as a note."""
-    sources: dict[str, dict[str, Any]] = {}
+    sources: dict[str, SourceRecord] = {}
     claims: dict[str, list[str]] = {}
     for claim in results.claims:
-        key = str(claim.claim["source"]["document"])
-        sources.setdefault(key, claim.claim["source"])
+        key = claim.claim.source.document
+        sources.setdefault(key, claim.claim.source)
         claims.setdefault(key, []).append(claim.id)
     entries = []
     for key, source in sorted(sources.items()):
         name = re.sub(r"[^A-Za-z0-9:._/-]+", "-", one_line(key, 60))
         fields = {
-            "author": _braced(source["authors"]),
-            "title": f"{{{_braced(source['title'])}}}",
-            "year": _braced(source["year"] or ""),
-            "url": re.sub(r"[{}\\\s]", "", one_line(source["url"], 2000)),  # no command there, so nothing to escape
+            "author": _braced(source.authors),
+            "title": f"{{{_braced(source.title)}}}",
+            "year": _braced(source.year or ""),
+            "url": re.sub(r"[{}\\\s]", "", one_line(source.url, 2000)),  # no command there, so nothing to escape
+            "version": _braced(source.version),
             "note": _braced(f"Claims checked: {', '.join(claims[key])}"),
         }
         known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)

@@ -17,8 +17,8 @@ from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter, ScalarFormatter
 
-from eosbench.report.notation import case_name, clip, number, one_line, plural, symbolic
-from eosbench.report.results import Case
+from eosbench.records import CaseRecord, Curve
+from eosbench.report.notation import case_name, clip, one_line, plural, symbolic
 
 HUES = 6
 """Colours of curves, the CSS classes `s0`, `s1`, ... of the page; `s-ref` is the colour of what belongs to no case."""
@@ -99,15 +99,15 @@ class _Curve(NamedTuple):
     """A recorded curve and the case it belongs to, "" if several cases recorded the very same one."""
 
     case: str
-    series: dict[str, Any]
+    curve: Curve
 
     @property
     def style(self) -> str:
-        return str(self.series["style"])
+        return self.curve.style
 
     @property
     def label(self) -> str:
-        return symbolic(one_line(self.series["label"], 80))
+        return symbolic(one_line(self.curve.label, 80))
 
 
 class _Drawn(NamedTuple):
@@ -129,45 +129,47 @@ class _Drawn(NamedTuple):
         return _REFERENCE if self.hue is None else (_DEEP if self.deep else _STAND_INS)[self.hue]
 
 
-def panels(claim_id: str, cases: Sequence[Case], points: int) -> list[Panel]:
-    """One panel for each pair of axis labels that the cases recorded curves for, in the order recorded.
-
-    The curves of a panel share its `points`.
-    """
-    groups: dict[tuple[str, str, str], list[_Curve]] = {}
-    for case in cases:
-        name = "counterexample" if case["role"] == "counterexample" else case["case"] and case_name(case)
-        for series in case["series"]:
-            groups.setdefault(_axes(series), []).append(_Curve(one_line(name, 80), series))
+def recorded(cases: Sequence[CaseRecord]) -> list[tuple[str, Curve]]:
+    """The curves of cases, each with the name of its case, "" for that of a check without parameters."""
     return [
-        _panel(f"{claim_id}-{i}", key, curves, points) for i, (key, curves) in enumerate(list(groups.items())[:_PANELS])
+        ("counterexample" if case.role == "counterexample" else case.case and case_name(case), curve)
+        for case in cases
+        for curve in case.series
     ]
 
 
-def _axes(series: dict[str, Any]) -> tuple[str, str, str]:
+def panels(salt: str, curves: Sequence[tuple[str, Curve]], points: int) -> list[Panel]:
+    """One panel for each pair of axis labels that there are curves for, in the order recorded.
+
+    Each curve comes with the name of its case. The curves of a panel share its `points`.
+    """
+    groups: dict[tuple[str, str, str], list[_Curve]] = {}
+    for name, curve in curves:
+        groups.setdefault(_axes(curve), []).append(_Curve(one_line(name, 80), curve))
+    return [_panel(f"{salt}-{i}", key, group, points) for i, (key, group) in enumerate(list(groups.items())[:_PANELS])]
+
+
+def _axes(curve: Curve) -> tuple[str, str, str]:
     """Labels and scale; a label is empty where a file of another origin has none."""
-    recorded = series.get("axes")
-    labels = recorded if isinstance(recorded, list) else []
-    x_label, y_label = (symbolic(one_line(label, 80)) for label in [*labels, "", ""][:2])
-    return x_label, y_label, str(series.get("scale"))
+    x_label, y_label = (symbolic(one_line(label, 80)) for label in [*curve.axes, "", ""][:2])
+    return x_label, y_label, curve.scale
 
 
 def _once(curves: list[_Curve]) -> list[_Curve]:
     """Curves that several cases recorded alike are kept once, as no case's own; of level lines, the longest."""
     alike: dict[str, list[_Curve]] = {}
     for curve in curves:
-        label, style, x, y = (curve.series[key] for key in ("label", "style", "x", "y"))
+        label, style, x, y = (getattr(curve.curve, key) for key in ("label", "style", "x", "y"))
         level = style == "reference" and len(set(map(str, y))) == 1
         alike.setdefault(repr([label, style, y[0]] if level else [label, style, x, y]), []).append(curve)
     return [
-        same[0] if len(same) == 1 else _Curve("", max(same, key=lambda curve: _length(curve.series["x"])).series)
+        same[0] if len(same) == 1 else _Curve("", max(same, key=lambda curve: _length(curve.curve.x)).curve)
         for same in alike.values()
     ]
 
 
-def _length(x: Sequence[Any]) -> float:
-    values = [number(value) for value in x]
-    return max(values, default=0.0) - min(values, default=0.0)
+def _length(x: Sequence[float]) -> float:
+    return max(x, default=0.0) - min(x, default=0.0)
 
 
 def _panel(salt: str, key: tuple[str, str, str], recorded: list[_Curve], points: int) -> Panel:
@@ -298,22 +300,22 @@ def _svg(salt: str, title: str, scale: str, curves: list[_Curve], drawn: list[_D
         axes = figure.add_subplot()
         most = max(_FEWEST, points // len(curves))
         for curve, how in zip(curves, drawn, strict=True):
-            _draw(axes, curve.series, how, most)
+            _draw(axes, curve.curve, how, most)
         _scale(axes, scale)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _for_page(buffer.getvalue(), salt, title)
 
 
-def _draw(axes: Axes, series: dict[str, Any], how: _Drawn, most: int) -> None:
-    n = min(len(series["x"]), len(series["y"]))
-    x, y, spread = (np.array([number(value) for value in (series[key] or [])[:n]]) for key in ("x", "y", "spread"))
+def _draw(axes: Axes, curve: Curve, how: _Drawn, most: int) -> None:
+    n = min(len(curve.x), len(curve.y))
+    x, y, spread = (np.array(values[:n], float) for values in (curve.x, curve.y, curve.spread or ()))
     kept = _thinned(y, most)
     # Beyond this Matplotlib's own arithmetic overflows.
     x, y = (np.where(np.abs(values[kept]) < 1e300, values[kept], np.nan) for values in (x, y))
     if spread.size:
         spread = spread[kept]
     colour = how.colour
-    match series["style"]:
+    match curve.style:
         case "points":
             axes.plot(x, y, "o", color=colour, markeredgewidth=0)
             if how.look == 1:
@@ -324,7 +326,7 @@ def _draw(axes: Axes, series: dict[str, Any], how: _Drawn, most: int) -> None:
             pattern = ("solid", (0, (7, 2, 1.5, 2)), (0, (1.5, 1.5)))[how.look]
             axes.plot(x, y, linestyle=pattern, color=colour, linewidth=1.1 if how.deep else 1.5, zorder=2.5)
     if spread.size:
-        if series["style"] == "points":
+        if curve.style == "points":
             axes.errorbar(x, y, spread, fmt="none", ecolor=colour, elinewidth=1)
         else:
             axes.fill_between(x, y - spread, y + spread, color=colour, alpha=0.2, linewidth=0)

@@ -5,31 +5,20 @@ import hashlib
 import math
 import re
 import shlex
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from eosbench import records
+from eosbench.records import CaseRecord, SourceRecord
 from eosbench.report import figures
-from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
-from eosbench.report.notation import (
-    MEANINGS,
-    RELATIONS,
-    SYMBOLS,
-    case_name,
-    clip,
-    digits,
-    interval,
-    number,
-    one_line,
-    plural,
-    symbolic,
-)
-from eosbench.report.results import Case, ClaimResult, Results
+from eosbench.report.notation import case_name, clip, digits, interval, one_line
+from eosbench.report.notices import headline, notices
+from eosbench.report.pages import stylesheet, templates
+from eosbench.report.results import ClaimResult, Results
 from eosbench.verdict import Constant
 
 _ROWS = 60  # comparisons listed per claim; claims.json has them all
@@ -64,20 +53,16 @@ class Strip:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Row:
     """A row of a table of comparisons. `span` is the number of rows of its case, 0 if the case was named above."""
 
-    case: Case
-    record: dict[str, Any] | None
+    case: CaseRecord
+    record: records.Comparison | None
     span: int
 
     @property
     def label(self) -> str:
-        return _control(self.case) if "control" in self.case["role"] else case_name(self.case)
-
-    @property
-    def relation(self) -> str:
-        return RELATIONS.get(self.record["kind"], "=") if self.record else ""
+        return _control(self.case) if self.case.is_control else case_name(self.case)
 
 
 @dataclass(frozen=True)
@@ -87,11 +72,11 @@ class ClaimView:
     result: ClaimResult
     panels: list[figures.Panel]
     strips: list[Strip]
-    comparisons: list[Comparison]
+    comparisons: list[Row]
     omitted: int
     controls: list[tuple[str, bool]]
-    control_comparisons: list[Comparison]
-    counterexamples: list[Comparison]
+    control_comparisons: list[Row]
+    counterexamples: list[Row]
     same_experiment: list[str]
     rests_on: list[tuple[str, ClaimResult | None]]
     """The claims that it uses; None for one that is not in this report."""
@@ -114,37 +99,8 @@ class Source:
     year: str
     url: str
     """The document's address, "" for anything but http and https, which alone a link may lead to."""
+    version: str
     claims: int
-
-
-def templates() -> Environment:
-    """The templates of this package's pages, with their filters."""
-    environment = Environment(
-        loader=PackageLoader("eosbench.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    filters: dict[str, Callable[..., Any]] = {
-        "anchor": anchor,
-        "cost": cost,
-        "digits": digits,
-        "foreign": foreign,
-        "symbolic": symbolic,
-        "line": one_line,
-        "plural": plural,
-        "statement": statement,
-        "typeset": typeset,
-        "duration": duration,
-    }
-    environment.filters |= filters
-    return environment
-
-
-def stylesheet() -> Markup:
-    """What these pages look like."""
-    return Markup((files("eosbench.report") / "templates" / "report.css").read_text(encoding="utf-8"))
 
 
 def page(results: Results) -> str:
@@ -159,6 +115,8 @@ def page(results: Results) -> str:
         .get_template("report.html.j2")
         .render(
             results=results,
+            headline=headline(results),
+            notices=notices(results),
             topics=topics,
             by_id={claim.id: claim for claim in results.claims},
             graph=graph(results),
@@ -168,45 +126,12 @@ def page(results: Results) -> str:
                 view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")
             ],
             sources=_sources(results),
-            symbols=SYMBOLS,
-            meanings=MEANINGS,
             style=stylesheet(),
             script=Markup(script),
             # Only this very script may run, so that a hole in the escaping would still let no other one in.
             script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
         )
     )
-
-
-def anchor(text: str) -> str:
-    """The fragment of a link to a claim."""
-    return re.sub(r"[^\w./-]+", "-", one_line(text, 120))
-
-
-def foreign(text: Any, limit: int = 300) -> Markup:
-    """Text from elsewhere on one line, kept from changing the direction of what stands beside it."""
-    return Markup("<bdi>{}</bdi>").format(one_line(text, limit))
-
-
-def statement(text: str) -> Markup:
-    """A statement of a document, its formulas set."""
-    return Markup("<bdi>{}</bdi>").format(typeset(text))
-
-
-def duration(seconds: float | None) -> str:
-    """`0.2 s`, `45 s`, `2 min 5 s`."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    if seconds < 60:
-        return f"{digits(seconds, 2)} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
-def cost(claim: ClaimResult) -> str:
-    """`1,200 products · 45 s`; products only of a claim that counted some."""
-    products = f"{claim.products:,} product{'s' if claim.products != 1 else ''} · " if claim.products else ""
-    return products + duration(claim.seconds)
 
 
 def _made_with(results: Results) -> list[str]:
@@ -238,7 +163,7 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         rows = _tightest(claim.of_role("case"))
     return ClaimView(
         claim,
-        panels=figures.panels(claim.id, claim.of_role("case", "counterexample"), points),
+        panels=figures.panels(claim.id, figures.recorded(claim.of_role("case", "counterexample")), points),
         strips=[_strip(constant, claim) for constant in claim.judgement.constants],
         comparisons=rows,
         omitted=omitted,
@@ -250,7 +175,7 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         same_experiment=[
             other.id
             for other in results.claims
-            if other.claim["experiment"] == claim.claim["experiment"] and other.id != claim.id
+            if other.claim.experiment == claim.claim.experiment and other.id != claim.id
         ],
         rests_on=[(used, next((other for other in results.claims if other.id == used), None)) for used in claim.uses],
         used_by=[other for other in results.claims if claim.id in other.uses],
@@ -258,37 +183,38 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
     )
 
 
-def _controls(claim: ClaimResult) -> list[Case]:
+def _controls(claim: ClaimResult) -> list[CaseRecord]:
     return claim.of_role("control", "positive control")
 
 
-def _control(case: Case) -> str:
+def _control(case: CaseRecord) -> str:
     """What a control changes, in the words of the claim."""
-    return case_name(case).removeprefix(f"{case['role']}: ")
+    return case_name(case).removeprefix(f"{case.role}: ")
 
 
-def _compared(case: Case) -> list[dict[str, Any] | None]:
-    """What the case compared; a single None if it did not get that far."""
-    return [record for record in case["records"] if record["kind"] != "requires"] or [None]
+def _compared(case: CaseRecord) -> list[records.Comparison | None]:
+    """What the case compared, and a None for what ended it where that was no reading."""
+    compared: list[records.Comparison | None] = [*case.comparisons]
+    return compared if compared and case.status == "completed" else [*compared, None]
 
 
-def _comparisons(cases: list[Case]) -> list[Comparison]:
+def _comparisons(cases: list[CaseRecord]) -> list[Row]:
     rows = []
     for case in cases:
-        records = _compared(case)
-        rows += [Comparison(case, record, len(records) if i == 0 else 0) for i, record in enumerate(records)]
+        compared = _compared(case)
+        rows += [Row(case, record, len(compared) if i == 0 else 0) for i, record in enumerate(compared)]
     return rows
 
 
-def _tightest(cases: list[Case]) -> list[Comparison]:
+def _tightest(cases: list[CaseRecord]) -> list[Row]:
     """The comparisons with the least room, those that are not satisfied before all others."""
-    rows = [Comparison(case, record, 1) for case in cases for record in _compared(case)]
+    rows = [Row(case, record, 1) for case in cases for record in _compared(case)]
 
-    def closeness(row: Comparison) -> tuple[bool, float]:
+    def closeness(row: Row) -> tuple[bool, float]:
         if row.record is None:
             return False, 0.0
-        slack = number(row.record["slack"])
-        return row.record["reading"] == "satisfied", -math.inf if math.isnan(slack) else slack
+        slack = row.record.slack
+        return row.record.reading == "satisfied", -math.inf if math.isnan(slack) else slack
 
     return sorted(rows, key=closeness)[:_ROWS]
 
@@ -296,10 +222,10 @@ def _tightest(cases: list[Case]) -> list[Comparison]:
 def _strip(constant: Constant, claim: ClaimResult) -> Strip:
     unit = abs(constant.claimed) or 1.0
     measured = [
-        number(record["measured"])
+        comparison.measured
         for case in claim.of_role("case")
-        for record in case["records"]
-        if record["kind"] == "constant" and record["name"] == constant.name
+        for comparison in case.comparisons
+        if comparison.kind == "constant" and comparison.name == constant.name
     ]
     shown = [value for value in (constant.low, constant.high, *measured) if math.isfinite(value)]
     widest = max((abs(value - constant.claimed) / unit for value in shown), default=0.0)
@@ -315,28 +241,29 @@ def _strip(constant: Constant, claim: ClaimResult) -> Strip:
 
 def _command(claim: ClaimResult) -> str:
     """What reruns just this claim."""
-    checks = dict.fromkeys(re.sub(r"\[.*", "", case["nodeid"], flags=re.DOTALL) for case in claim.cases)
+    checks = dict.fromkeys(re.sub(r"\[.*", "", case.nodeid, flags=re.DOTALL) for case in claim.cases)
     return clip(shlex.join(["pytest", *(one_line(check) for check in checks)]), 1000)
 
 
 def _sources(results: Results) -> dict[str, Source]:
     """The documents in alphabetical order, numbered."""
-    found: dict[str, list[dict[str, Any]]] = {}
+    cited: dict[str, list[SourceRecord]] = {}
     for claim in results.claims:
-        found.setdefault(str(claim.claim["source"]["document"]), []).append(claim.claim["source"])
+        cited.setdefault(claim.claim.source.document, []).append(claim.claim.source)
     return {
         key: Source(
             i,
             key,
-            title=str(found[key][0]["title"]),
-            authors=str(found[key][0]["authors"]),
-            year=str(found[key][0]["year"] or ""),
-            url=_address(found[key][0]["url"]),
-            claims=len(found[key]),
+            title=cited[key][0].title,
+            authors=cited[key][0].authors,
+            year=str(cited[key][0].year or ""),
+            url=_address(cited[key][0].url),
+            version=cited[key][0].version,
+            claims=len(cited[key]),
         )
-        for i, key in enumerate(sorted(found), start=1)
+        for i, key in enumerate(sorted(cited), start=1)
     }
 
 
-def _address(url: Any) -> str:
-    return url if isinstance(url, str) and re.fullmatch(r"https?://[!-~]{1,2000}", url) else ""
+def _address(url: str) -> str:
+    return url if re.fullmatch(r"https?://[!-~]{1,2000}", url) else ""

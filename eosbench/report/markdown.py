@@ -2,7 +2,9 @@
 
 import re
 
-from eosbench.report.notation import SYMBOLS, case_name, clip, comparison, digits, interval, one_line
+from eosbench.records import VERDICTS
+from eosbench.report.notation import case_name, clip, comparison, digits, interval, one_line
+from eosbench.report.notices import headline, notices
 from eosbench.report.results import ClaimResult, Results
 
 _SPECIAL = re.compile(r"([\\`*_\[\]<>|#~&!])")
@@ -13,8 +15,8 @@ _LISTED = 5  # violated comparisons named for each statement
 
 def page(results: Results) -> str:
     """The content of `CLAIMS.md`."""
-    lines = ["# Claims", "", results.headline, ""]
-    lines += [f"> **{_text(notice.kind)}.** {_text(notice.sentence)}\n" for notice in results.notices]
+    lines = ["# Claims", "", headline(results), ""]
+    lines += [f"> **{_text(notice.kind)}.** {_text(notice.sentence)}\n" for notice in notices(results)]
     versions = ("eosbench", "commit", "python", "jax", "numpy")
     known = [f"{key} {_text(results.environment[key])}" for key in versions if results.environment.get(key)]
     known += [f"{key} {_text(value)}" for key, value in results.machine.items()]
@@ -83,17 +85,16 @@ def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
     return [
         (
             _code(claim.id),
-            _text(record["name"]),
-            f"{digits(record['predicted'], 6)} ± {digits(record['tolerance'], 2)}" if rate else "0 or more",
-            f"{digits(record['measured'] if rate else detail.get('slope'), 4)} "
-            f"± {digits(detail.get('standard error'), 2)}",
+            _text(fit.name),
+            f"{digits(fit.predicted, 6)} ± {digits(fit.tolerance, 2)}" if rate else "0 or more",
+            f"{digits(fit.measured if rate else fit.detail.get('slope'), 4)} "
+            f"± {digits(fit.detail.get('standard error'), 2)}",
             _text(case_name(case)),
         )
         for case in claim.of_role("case")
-        if case["reading"] != "vacuous"
-        for record in case["records"]
-        if (rate := record["kind"] == "rate") or record["kind"] == "bounded_by"
-        for detail in [record.get("detail") or {}]
+        if case.reading != "vacuous"
+        for fit in case.comparisons
+        if (rate := fit.kind == "rate") or fit.kind == "bounded_by"
     ]
 
 
@@ -103,31 +104,31 @@ def _errata(results: Results, level: int) -> list[str]:
 
 
 def _row(claim: ClaimResult) -> str:
-    source = claim.claim["source"]
+    source = claim.claim.source
     constants = "; ".join(
         f"{_text(c.name)}: {digits(c.claimed, 6)} in {interval(c.low, c.high, c.claimed)}"
         for c in claim.judgement.constants
     )
     cells = (
         _code(claim.id),
-        f"{SYMBOLS[claim.verdict].replace('*', chr(92) + '*')} {claim.verdict}",
+        f"{VERDICTS[claim.verdict].symbol.replace('*', chr(92) + '*')} {claim.verdict}",
         claim.judgement.grade or "–",
-        _text(claim.claim["expected"]) + (" **DRIFT**" if claim.drift else ""),
+        _text(claim.claim.expected) + (" **DRIFT**" if claim.drift else ""),
         f"{claim.satisfied}/{len(claim.of_role('case'))}",
         "{}/{} fired".format(*claim.fired) if claim.fired[1] else "–",
         constants.replace("[", r"\[") or "–",
-        f"{_text(source['title'])}, {_text(source['place'])}",
+        f"{_text(source.title)}, {_text(source.place)}",
     )
     return "| " + " | ".join(cells) + " |"
 
 
 def _erratum(claim: ClaimResult, level: int) -> list[str]:
-    printed, corrected = claim.claim["printed"], claim.claim["corrected"]
-    source = claim.claim["source"]
+    printed, corrected = claim.claim.printed, claim.claim.corrected
+    source = claim.claim.source
     lines = [
         f"{level * '#'} {_code(claim.id)}: {claim.verdict}",
         "",
-        f"As printed in {_text(source['title'])}, {_text(source['place'])}:",
+        f"As printed in {_text(source.title)}, {_text(source.place)}:",
         "",
         f"> {_formulas(printed)}",
         "",
@@ -138,8 +139,8 @@ def _erratum(claim: ClaimResult, level: int) -> list[str]:
     violated = [
         f"- {_text(comparison(record))}, at {_text(case_name(case))}"
         for case in claim.of_role(role)
-        for record in case["records"]
-        if record.get("reading") == "violated"
+        for record in case.comparisons
+        if record.reading == "violated"
     ]
     if violated:
         lines += ["The printed form, evaluated:", "", *violated[:_LISTED], ""]

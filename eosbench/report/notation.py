@@ -2,52 +2,15 @@
 
 import math
 import re
-from collections.abc import Mapping
 from typing import Any
 
-SYMBOLS: dict[str, str] = {
-    "holds": "✔",
-    "corrected": "✔*",
-    "refuted": "✘",
-    "inconclusive": "?",
-    "vacuous": "∅",
-    "broken": "!",
-    "partial": "◐",
-    "not run": "–",
-    "out of scope": "⊘",
-}
-"""Every verdict with its symbol, from the most to the least settled."""
-
-MEANINGS: dict[str, str] = {
-    "holds": "every case satisfied (or vacuous, and counted as that), every control fired",
-    "corrected": "the printed form is violated by a counterexample, and the corrected form holds",
-    "refuted": "violated where its hypotheses are met, and no weaker form is claimed",
-    "inconclusive": "a case too close to call, or a control that did not fire",
-    "vacuous": "the hypotheses of one of its checks are met in none of its cases",
-    "broken": "a planned case ended in an error, a timeout, a crash, or was lost",
-    "partial": "some of its own cases or controls were not selected",
-    "not run": "nothing of it ran",
-    "out of scope": "it needs what this machine lacks",
-}
-
-RELATIONS: dict[str, str] = {"at_most": "≤", "bounded_by": "≤", "at_least": "≥", "fraction": "≥", "monotone": "≤"}
-"""How a kind of comparison relates what was measured to what it is compared with; any other asks for equality."""
+from eosbench.records import CaseRecord, Comparison, number
 
 # Control characters (a terminal obeys them), and the marks that reverse the direction of the text that follows.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 _GREEK = dict(zip(["alpha", "beta", "gamma", "delta", "epsilon", "eta", "theta", "lambda"], "αβγδεηθλ", strict=True))
 _SPELLED = re.compile(rf"(?<![A-Za-z_$\\])({'|'.join(_GREEK)})(?![A-Za-z]|_[A-Za-z])")
-
-
-def number(value: Any) -> float:
-    """A number of the results file, where non-finite ones are the strings "nan", "inf", "-inf"; nan for no number."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return math.nan
-    try:
-        return float(value)
-    except (ValueError, OverflowError):
-        return math.nan
 
 
 def digits(value: Any, significant: int = 3) -> str:
@@ -61,13 +24,12 @@ def digits(value: Any, significant: int = 3) -> str:
     return f"{mantissa}e{int(exponent)}" if e else mantissa
 
 
-def comparison(record: Mapping[str, Any]) -> str:
+def comparison(record: Comparison) -> str:
     """A recorded comparison in words: `distance to the orbit: 0.17861, not ≤ 1e-8`."""
-    relation = RELATIONS.get(record["kind"], "=")
-    tolerance = f" ± {digits(record['tolerance'], 2)}" if number(record["tolerance"]) else ""
-    negation = {"violated": "not ", "indeterminate": "perhaps "}.get(record["reading"], "")
-    measured, predicted = digits(record["measured"], 6), digits(record["predicted"], 6)
-    return f"{record['name']}: {measured}, {negation}{relation} {predicted}{tolerance}"
+    tolerance = f" ± {digits(record.tolerance, 2)}" if record.tolerance else ""
+    negation = {"violated": "not ", "indeterminate": "perhaps "}.get(record.reading, "")
+    measured, predicted = digits(record.measured, 6), digits(record.predicted, 6)
+    return f"{record.name}: {measured}, {negation}{record.sign} {predicted}{tolerance}"
 
 
 def interval(low: Any, high: Any, claimed: Any) -> str:
@@ -101,9 +63,9 @@ def symbolic(text: str) -> str:
     return _SPELLED.sub(lambda match: _GREEK[match[1]], text.replace("<=", "≤").replace(">=", "≥"))
 
 
-def case_name(case: Mapping[str, Any]) -> str:
+def case_name(case: CaseRecord) -> str:
     """What a case is called: `eta=1.04167` (its id has all digits), or its check in words if it has no parameters."""
-    name = str(case["case"]) or str(case["check"]).removeprefix("test_").replace("_", " ")
+    name = case.case or case.check.removeprefix("test_").replace("_", " ")
     return re.sub(r"-?\d+\.\d{7,}(?:e[+-]?\d+)?", lambda match: digits(match[0], 6), name)
 
 

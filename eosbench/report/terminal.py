@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from tabulate import tabulate
 
-from eosbench.report.notation import SYMBOLS, digits, interval, one_line, plural
+from eosbench.records import VERDICTS
+from eosbench.report.notation import digits, interval, one_line, plural
+from eosbench.report.notices import headline, notices
 from eosbench.report.results import ClaimResult, Results
 
 _NAMED = 8  # lost cases and the like are named up to this many; the report has them all
@@ -49,7 +51,7 @@ def summary(results: Results, width: int | None = None) -> str:
     """The verdicts as a table of at most `width` columns, and below it everything that needs a reader's attention."""
     width = columns() if width is None else width
     blocks = [_table(results, width), _constants(results, width), *_attention(results, width)]
-    closing = wrapped(results.headline, width, 0)
+    closing = wrapped(headline(results), width, 0)
     if results.report is not None:
         closing += f"\nReport: {results.report}"
     return "\n\n".join(block for block in [*blocks, closing] if block)
@@ -64,24 +66,24 @@ def _table(results: Results, width: int) -> str:
         return told
     shown: dict[str, list[str]] = {
         "Claim": [one_line(claim.id, 60) for claim in listed],
-        "Verdict": [f"{SYMBOLS[claim.verdict]:<2} {claim.verdict}" for claim in listed],
+        "Verdict": [f"{VERDICTS[claim.verdict].symbol:<2} {claim.verdict}" for claim in listed],
         "Grade": [claim.judgement.grade or "–" for claim in listed],
         "Expected": [_expected(claim) for claim in listed],
         "Cases": [f"{claim.satisfied}/{len(claim.of_role('case'))}" for claim in listed],
-        "Worst margin": [_worst(claim) for claim in listed],
+        "Slack": [_worst(claim) for claim in listed],
         "Controls": ["{}/{} fired".format(*claim.fired) if claim.fired[1] else "–" for claim in listed],
     }
-    verdicts = table(shown, width, dispensable=("Worst margin", "Grade", "Controls"))  # the report has them all
+    verdicts = table(shown, width, dispensable=("Slack", "Grade", "Controls"))  # the report has them all
     return f"{verdicts}\n{told}" if told else verdicts
 
 
 def _expected(claim: ClaimResult) -> str:
-    return "DRIFT" if claim.drift else "yes" if claim.verdict == claim.claim["expected"] else "–"
+    return "DRIFT" if claim.drift else "yes" if claim.verdict == claim.claim.expected else "–"
 
 
 def _worst(claim: ClaimResult) -> str:
-    worst = claim.judgement.worst
-    return "–" if worst is None else f"{digits(worst['margin'], 2)} ± {digits(worst['uncertainty'], 1)}"
+    """The slack of the comparison that came nearest to failing, which the report names."""
+    return "–" if claim.judgement.worst is None else digits(claim.judgement.worst.comparison.slack, 2)
 
 
 def _constants(results: Results, width: int) -> str:
@@ -99,13 +101,13 @@ def _attention(results: Results, width: int) -> list[str]:
     blocks = []
     troubled = [claim for claim in results.claims if claim.drift or claim.verdict == "broken"]
     for claim in troubled:
-        expected = claim.claim["expected"]
+        expected = claim.claim.expected
         found = f"{claim.id} is {claim.verdict}" + (f", expected {expected}" if claim.drift else " as expected")
         reasons = claim.judgement.reasons
         told = f": {one_line(reasons[0], 400)}" if reasons else ""
         more = f" (and {plural(len(reasons) - 1, 'more reason')})" if len(reasons) > 1 else ""
         blocks.append(wrapped(("DRIFT  " if claim.drift else "BROKEN ") + found + told + more, width, 7))
-    for notice in results.notices:
+    for notice in notices(results):
         if notice.kind == "drift":
             continue
         lines = [wrapped(notice.sentence, width, 2)]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from eosbench.dynamics.maps import (
+    ends_where,
     gd_step,
     gradient_descent,
     iterate,
@@ -64,6 +65,30 @@ def test_trajectory_holds_all_iterates_and_only_what_is_observed():
     seen = trajectory(step, START, 6, lambda x: {"loss": bowl(x), "first": x[0]})
     np.testing.assert_allclose(seen["loss"], [bowl(x) for x in path], rtol=1e-14)
     np.testing.assert_array_equal(seen["first"], path[:, 0])
+
+
+def test_the_ends_of_the_paths_that_stay():
+    eta, steps = 1.1, 30
+
+    def product(factors):
+        return jnp.sum((factors[0] * factors[1] - 1) ** 2) / 2
+
+    def stays(factors):
+        return jnp.all(factors > 0, axis=0)
+
+    def end(x, y):
+        for _ in range(steps):
+            if min(x, y) <= 0:
+                return None
+            x, y = x - eta * (x * y - 1) * y, y - eta * (x * y - 1) * x
+        return (x, y) if min(x, y) > 0 else None
+
+    starts = np.array([(0.4, 0.3), (2.5, 0.2), (2.4, 1.5), (-0.5, 0.7), (1.2, 1.1)])
+    expected = [end(*start) for start in starts if end(*start)]
+    assert 0 < len(expected) < 4  # more than the start that is not positive itself goes astray
+    found = ends_where(gd_step(product, eta), starts.T, steps, stays)
+    np.testing.assert_allclose(found.T, expected, rtol=1e-12)
+    assert ends_where(gd_step(product, eta), starts.T[:, 3:4], steps, stays).shape == (2, 0)
 
 
 def test_one_compilation_serves_every_step_size_start_and_number_of_steps():

@@ -2,7 +2,7 @@
 
 import gzip
 import hashlib
-import importlib.util
+import importlib
 import io
 import pickle
 import struct
@@ -168,9 +168,6 @@ def test_without_a_network_the_remedy_is_a_folder(server, monkeypatch):
     assert "\n" not in str(raised.value)
 
 
-CLAIMS = Path(__file__).parents[2] / "claims" / "test_edge.py"
-
-
 @pytest.fixture
 def quick_compilation():
     """For what is compiled once and hardly runs."""
@@ -179,30 +176,35 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-def paper_size(check):
-    """A check of a claim about CIFAR-10, and evidence for it at the paper's size."""
-    specification = importlib.util.spec_from_file_location("claims_edge", CLAIMS)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    function = getattr(module, check)
-    registered = check_of(function)
-    return function, Evidence(registered.claim, registered.cases[0], "paper")
+@pytest.fixture
+def paper_size(monkeypatch):
+    """For a check of a claim about CIFAR-10: the check, and evidence for it at the paper's size."""
+    monkeypatch.syspath_prepend(Path(__file__).parents[2])
+
+    def load(check):
+        function = getattr(importlib.import_module(f"claims.edge.{check}"), check)
+        registered = check_of(function)
+        return function, Evidence(registered.claim, registered.cases[0], "paper")
+
+    return load
 
 
-def test_figure_1_at_the_papers_size_runs_on_the_published_format(tmp_path, batches, monkeypatch, quick_compilation):
+def test_figure_1_at_the_papers_size_runs_on_the_published_format(
+    tmp_path, batches, monkeypatch, quick_compilation, paper_size
+):
     write_cifar(tmp_path, batches)
     publish(tmp_path / CIFAR, monkeypatch)
     monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
     figure_1, evidence = paper_size("test_figure_1")
     figure_1(evidence, 7.0, steps=4, images=40, width=8)
-    start = next(record for record in evidence.records if record["name"].startswith("the sharpness starts"))
-    assert start["met"]
+    start = next(record for record in evidence.records if record.name.startswith("the sharpness starts"))
+    assert start.met
     rise = evidence.curves[0]
-    assert rise["x"] == [0, 100]
-    assert rise["y"][0] == pytest.approx(4.6 / 7, rel=1e-2)  # the proportion of the small size
+    assert rise.x == [0, 100]
+    assert rise.y[0] == pytest.approx(4.6 / 7, rel=1e-2)  # the proportion of the small size
 
 
-def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeypatch, quick_compilation):
+def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeypatch, quick_compilation, paper_size):
     write_cifar(tmp_path, batches)
     publish(tmp_path / CIFAR, monkeypatch)
     monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
@@ -212,11 +214,11 @@ def test_vgg_at_the_papers_size_runs_in_micro_batches(tmp_path, batches, monkeyp
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     test_vgg(evidence, 0, steps=1, images=10, layers=11, width=1, batch=5)
     assert len(evidence.records) == 6
-    assert evidence.curves[0]["y"][0] == pytest.approx(4.6 / 20, rel=2e-2)
+    assert evidence.curves[0].y[0] == pytest.approx(4.6 / 20, rel=2e-2)
 
 
 @pytest.mark.parametrize("check", ["test_figure_1", "test_vgg"])
-def test_without_the_data_the_papers_size_is_out_of_scope(check, tmp_path, monkeypatch):
+def test_without_the_data_the_papers_size_is_out_of_scope(check, tmp_path, monkeypatch, paper_size):
     monkeypatch.setenv("EOSBENCH_DATA", str(tmp_path))
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     function, evidence = paper_size(check)

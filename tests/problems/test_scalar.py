@@ -3,7 +3,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.problems.scalar import SquaredError, quartic, quartic_orbit, quartic_step_size, scalar_factorization
+from eosbench.problems.scalar import (
+    SquaredError,
+    both_positive,
+    factorization_starts,
+    quartic,
+    quartic_orbit,
+    quartic_step_size,
+    scalar_factorization,
+)
 
 
 def test_the_quartic_and_its_derivatives():
@@ -50,3 +58,18 @@ def test_the_squared_error_of_a_model_has_its_edge_at_one_over_the_squared_slope
     x = np.array([0.5, 0.9])
     assert loss(x) == pytest.approx((np.sin(0.9) - np.sin(0.5)) ** 2)
     assert jax.hessian(loss)(jnp.array([0.5]))[0, 0] == pytest.approx(2 * np.cos(0.5) ** 2)
+
+
+def test_starts_for_the_factorization_are_positive_and_off_its_minimizers():
+    axis = [0.03 + i * (2.97 - 0.03) / 79 for i in range(80)]
+    expected = {(round(x, 9), round(y, 9)) for x in axis for y in axis if abs(x * y - 1) > 1e-3}
+    starts = factorization_starts(80)
+    assert {(round(x, 9), round(y, 9)) for x, y in starts.T.tolist()} == expected
+    assert len(expected) == starts.shape[1] < 80**2
+    assert both_positive(starts).all()
+    assert both_positive(jnp.array([[1.0, -1.0, 0.0, 2.0], [1.0, 1.0, 1.0, -0.1]])).tolist() == [
+        True,
+        False,
+        False,
+        False,
+    ]

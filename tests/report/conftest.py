@@ -1,8 +1,7 @@
-"""Results files made up for the tests: recorded by the real recorder, from runs that never happened."""
+"""Results files made up for the tests: of real records, from runs that never happened."""
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import pytest
 
 from eosbench.claim import Case, Claim, Document, Source
 from eosbench.evidence import Evidence
+from eosbench.records import SCHEMA, EndLine, Line, Outcome, Planned, RunLine, Started, claim_line, to_json
 from eosbench.verdict import read
 
 TALK = Document(
@@ -19,6 +19,7 @@ TALK = Document(
     authors="S. Arora, Z. Li and A. Panigrahi",
     year=2022,
     url="https://example.org/talk_1%20a",
+    version="of July 2022",
 )
 REVIEW = Document("shapira-2023", title="Self-Stabilization and the Edge of Stability: a review")
 POSTER = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
@@ -43,19 +44,21 @@ ENVIRONMENT = {
 }
 
 
+def _file(claim: Claim) -> str:
+    topic, _, name = claim.id.replace("-", "_").partition("/")
+    return f"claims/{topic}/test_{name}.py"
+
+
 class Recorder:
     """Writes the lines of a results file."""
 
     def __init__(self, **environment: Any) -> None:
         selection = {"args": ["claims"], "subset": False}
-        self.lines: list[dict[str, Any]] = [
-            {
-                "type": "run",
-                "schema": "eosbench-evidence/1",
-                "selection": selection,
-                "environment": ENVIRONMENT | environment,
-            }
-        ]
+        self.lines: list[dict[str, Any]] = []
+        self._add(RunLine(schema=SCHEMA, selection=selection, environment=ENVIRONMENT | environment))
+
+    def _add(self, line: Line) -> None:
+        self.lines.append(to_json(line))
 
     def claim(
         self,
@@ -77,23 +80,7 @@ class Recorder:
             uses=uses,
             out_of_scope=out_of_scope,
         )
-        known = asdict(document)
-        source = {"document": known.pop("key"), **known, "place": place}
-        self.lines.append(
-            {
-                "type": "claim",
-                "id": id,
-                "topic": claim.topic,
-                "source": source,
-                "printed": printed,
-                "corrected": corrected,
-                "expected": expected,
-                "experiment": claim.experiment,
-                "uses": list(uses),
-                "out_of_scope": out_of_scope,
-                "file": f"claims/test_{claim.topic.replace('-', '_')}.py",
-            }
-        )
+        self._add(claim_line(claim, _file(claim)))
         return claim
 
     def case(
@@ -103,7 +90,7 @@ class Recorder:
         record: Callable[[Evidence], None] | None = None,
         role: Any = "case",
         check: str = "test_it",
-        status: str = "completed",
+        status: Any = "completed",
         message: str = "",
         seconds: float = 0.25,
         products: int = 0,
@@ -112,30 +99,31 @@ class Recorder:
         started: bool = True,
     ) -> str:
         """A planned case; without `reported` or `started` its story ends before that."""
-        nodeid = f"claims/test_{claim.topic.replace('-', '_')}.py::{check}[{label}]"
+        nodeid = f"{_file(claim)}::{check}[{label}]"
         params = dict(part.split("=", 1) for part in label.split(",") if "=" in part)
-        planned = {"type": "planned", "nodeid": nodeid, "claim": claim.id, "check": check, "case": label, "role": role}
-        self.lines.append({**planned, "params": params, "selected": selected})
+        planned = Planned(
+            nodeid=nodeid, claim=claim.id, check=check, case=label, role=role, params=params, selected=selected
+        )
+        self._add(planned)
         if selected and started:
-            self.lines.append({"type": "started", "nodeid": nodeid})
+            self._add(Started(nodeid=nodeid))
         if not (selected and started and reported):
             return nodeid
         evidence = Evidence(claim, Case(label, role, params))
         if record is not None:
             record(evidence)
-        self.lines.append(
-            {
-                "type": "case",
-                "nodeid": nodeid,
-                "status": status,
-                "reading": read(evidence.records, role) if status == "completed" else None,
-                "message": message,
-                "seconds": seconds,
-                "products": products,
-                "worker": "gw0",
-                "records": evidence.records,
-                "series": evidence.curves,
-            }
+        self._add(
+            Outcome(
+                nodeid=nodeid,
+                status=status,
+                reading=read(evidence.records, role) if status == "completed" else None,
+                message=message,
+                seconds=seconds,
+                products=products,
+                worker="gw0",
+                records=evidence.records,
+                series=evidence.curves,
+            )
         )
         return nodeid
 
@@ -147,7 +135,7 @@ class Recorder:
         return claim
 
     def end(self, outcome: str = "finished") -> None:
-        self.lines.append({"type": "end", "outcome": outcome, "seconds": 123.4})
+        self._add(EndLine(outcome=outcome, seconds=123.4))
 
     def write(self, path: Path) -> Path:
         path.write_text("".join(json.dumps(line, allow_nan=False) + "\n" for line in self.lines), encoding="utf-8")
@@ -459,7 +447,7 @@ def troubled_run() -> Recorder:
     for part in (quartic, progressive_sharpening, limiting_flow, loss_sqrt, every_step_size, plain_ones, troubled_ones):
         part(recorder)
     recorder.lines.append(
-        {"type": "collect error", "file": "claims/test_new.py", "message": "claim 'a/b': it has no control; add one"}
+        {"type": "collect error", "file": "claims/a/test_b.py", "message": "claim 'a/b': it has no control; add one"}
     )
     recorder.end("finished")
     return recorder

@@ -1,12 +1,14 @@
 import pytest
 
+from eosbench.records import from_json
 from eosbench.report import read
+from eosbench.report.claims_json import Report, claims_json
 from eosbench.report.compare import Change, compare
 
 
 def report(products, seconds=0.25):
     claim = {"id": "toy/claim", "verdict": "holds", "reasons": [], "constants": [], "seconds": seconds}
-    return {"claims": [claim if products is None else claim | {"products": products}]}
+    return from_json(Report, {"claims": [claim if products is None else claim | {"products": products}]})
 
 
 def test_products_that_grew_by_more_than_a_tenth_are_told_and_are_not_worse():
@@ -27,14 +29,13 @@ def test_products_and_seconds_are_told_apart():
 
 
 def test_a_report_does_not_differ_from_itself(troubled):
-    document = read(troubled).to_json()
+    document = from_json(Report, claims_json(read(troubled)))
     assert compare(document, document) == []
 
 
 def with_constants(*constants, verdict="holds"):
-    document = report(10)
-    document["claims"][0] |= {"verdict": verdict, "constants": list(constants)}
-    return document
+    claim = {"id": "toy/claim", "verdict": verdict, "reasons": [], "constants": list(constants)}
+    return from_json(Report, {"claims": [claim | {"seconds": 0.25, "products": 10}]})
 
 
 C = {"name": "c", "claimed": 2.0, "low": 1.9, "high": 2.1}

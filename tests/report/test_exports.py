@@ -42,12 +42,13 @@ def test_bibtex_has_an_entry_for_each_document(whole):
     assert "author = {S. Arora, Z. Li and A. Panigrahi}" in text
     assert "year = {2022}" in text
     assert r"url = {https://example.org/talk_1%20a}" in text
-    assert text.count("author =") == text.count("year =") == text.count("url =") == 1
+    assert "version = {of July 2022}" in text
+    assert text.count("author =") == text.count("year =") == text.count("url =") == text.count("version =") == 1
 
 
 def test_hostile_text_leaves_the_files_well_formed(recorder, tmp_path):
     claim = recorder.claim("toy/claim")
-    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year", "url"), HOSTILE)
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "url", "version"), HOSTILE)
     recorder.case(claim, "n=1", status="error", message=HOSTILE)
     recorder.lines.append({"type": "collect error", "file": HOSTILE, "message": HOSTILE})
     results = read(recorder.write(tmp_path / "e.jsonl"))

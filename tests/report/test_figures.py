@@ -4,20 +4,20 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from eosbench.report.figures import panels
+from eosbench.records import CaseRecord, Curve
+from eosbench.report.figures import panels, recorded
 
 
 def case(name="n=1", role="case", **series):
     x = np.arange(20.0)
-    curve = {
-        "label": "GD", "x": x.tolist(), "y": (x**2).tolist(), "spread": None, "axes": ["step", "loss"],
-        "style": "line", "scale": "linear",
-    } | series  # fmt: skip
-    return {"case": name, "role": role, "series": [curve]}
+    curve = Curve(**{"label": "GD", "x": x.tolist(), "y": (x**2).tolist(), "axes": ["step", "loss"]} | series)
+    return CaseRecord(
+        nodeid=name, claim="toy/claim", check="test_it", case=name, role=role, status="completed", series=[curve]
+    )
 
 
 def draw(*cases, points=2000):
-    return panels("toy/claim", cases, points)
+    return panels("toy/claim", recorded(cases), points)
 
 
 def curves(svg):
@@ -146,7 +146,9 @@ def test_the_drawing_is_well_formed_dated_nowhere_and_the_same_every_time():
 
 
 def test_ids_differ_between_the_figures_of_a_page():
-    found = [panel.svg for name in ("a/b", "c/d") for panel in panels(name, [case(), case(axes=["a", "b"])], 2000)]
+    found = [
+        panel.svg for name in ("a/b", "c/d") for panel in panels(name, recorded([case(), case(axes=["a", "b"])]), 2000)
+    ]
     ids = [name for svg in found for name in re.findall(r' id="([^"]+)"', svg)]
     assert ids
     assert len(ids) == len(set(ids))
@@ -164,13 +166,13 @@ def test_spikes_survive_thinning():
 @pytest.mark.parametrize(
     "series",
     [
-        {"y": ["nan"] * 20, "scale": "loglog"},
-        {"y": ["inf", "-inf", 1e308, -1e308, *[0.0] * 16]},
+        {"y": [np.nan] * 20, "scale": "loglog"},
+        {"y": [np.inf, -np.inf, 1e308, -1e308, *[0.0] * 16]},
         {"x": [], "y": []},
         {"y": [-1.0] * 20, "scale": "semilogy"},
         {"y": [1e-320] * 20, "scale": "semilogy"},
         {"axes": ["$\\frac{$", "<script>\u202e$"], "label": "$x"},
-        {"style": "points", "spread": ["nan"] * 20},
+        {"style": "points", "spread": [np.nan] * 20},
     ],
 )
 def test_no_data_can_break_the_drawing(series):
@@ -200,7 +202,7 @@ def test_what_cannot_be_drawn_says_so_in_its_place_and_the_others_are_drawn(seri
     assert good.svg.startswith("<svg")
 
 
-@pytest.mark.parametrize("axes", [["step"], [], None, 3])
+@pytest.mark.parametrize("axes", [["step"], []])
 def test_an_axis_without_a_label_has_none(axes):
     (panel,) = draw(case(axes=axes))
     assert (panel.x_label, panel.y_label) == ("step" if axes == ["step"] else "", "")

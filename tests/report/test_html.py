@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eosbench.report import write
-from eosbench.report.html import anchor
+from eosbench.report.pages import anchor
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
 FILES = [
@@ -114,7 +114,8 @@ def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
     quartic = quartic[: quartic.index("</article>")]
     for text in (
         "As printed", "Corrected", "<math", "Counterexample to the printed form", "0.17861", "✔ fired",
-        "below 1 the minimum is stable", "met in all 4", "pytest claims/test_orbit.py::test_every_generic_start",
+        "below 1 the minimum is stable", "met in all 4",
+        "pytest claims/orbit/test_quartic.py::test_every_generic_start",
         '<svg role="img"',
     ):  # fmt: skip
         assert text in quartic, text
@@ -137,7 +138,7 @@ def test_products_stand_beside_seconds_where_there_are_any(written):
 
 def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
-    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "year"), HOSTILE)
+    recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "version"), HOSTILE)
     recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
     recorder.lines[-1]["uses"] = [HOSTILE]
     recorder.lines[-1]["file"] = HOSTILE

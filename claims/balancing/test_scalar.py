@@ -1,0 +1,60 @@
+"""Beyond the edge of stability the factors of a product become equal."""
+
+import numpy as np
+
+from eosbench import Claim, Source
+from eosbench.dynamics import ends_where, gd_step, trajectory
+from eosbench.problems import both_positive, factorization_starts, scalar_factorization
+
+scalar = Claim(
+    "balancing/scalar",
+    source=Source("chen-bruna-poster", "II, Convergence: a special 2D function"),
+    printed=(
+        r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some conditions "
+        r"that guarantee $x, y > 0$ always. Balancing effect: $|x - y| \rightarrow 0$ despite of different init."
+    ),
+    corrected=(
+        r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some conditions "
+        r"that guarantee $x, y > 0$ always, outside the stable set of the minimizers $xy = 1$. Balancing effect: $|x - "
+        r"y| \rightarrow 0$ despite of different init."
+    ),
+    expected="corrected",
+    uses=("orbit/quartic",),
+)
+
+
+@scalar.check(
+    eta=[1.01, 1.05, 1.10, 1.12],
+    controls={"below the edge x and y settle unbalanced": dict(eta=0.9), "far below the edge": dict(eta=0.3)},
+)
+def test_the_factors_become_equal(evidence, eta):
+    step = gd_step(scalar_factorization, eta)
+    x, y = np.asarray(ends_where(step, factorization_starts(50), 4000, both_positive))
+    evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    evidence.requires("x, y > 0 always, for some starts", x.size > 0)
+    evidence.at_most("|x - y| in the end", np.abs(x - y), 1e-8)
+
+    x, y = np.asarray(trajectory(step, np.array([0.3, 0.2]), 300)).T
+    axes = ("step", "|x - y|")
+    evidence.series("from (0.3, 0.2)", np.arange(x.size), np.abs(x - y) + 1e-17, axes=axes, scale="semilogy")
+
+
+@scalar.check(eta=[1.01, 1.05, 1.10, 1.12, 1.2], controls={"beyond sqrt(5)-1 the orbit has period 4": dict(eta=1.25)})
+def test_two_steps_on_the_orbit_multiply_the_difference_by_3_minus_2_eta(evidence, eta):
+    """The factor is not printed; it is the product of ``1 + eta (1 - delta²)`` over the orbit."""
+    steps = 3000
+    x, y = np.asarray(trajectory(gd_step(scalar_factorization, eta), np.array([1.05, 0.95]), steps)).T
+    difference = x - y
+    settled = np.arange(0, steps, 2)
+    settled = settled[(np.abs(difference[settled]) < 1e-5) & (np.abs(difference[settled]) > 1e-9)]
+    evidence.requires("|x - y| passes through [1e-9, 1e-5]", settled.size > 0)
+    factor = np.median(difference[settled + 2] / difference[settled])
+    evidence.constant("2 in the factor 3 - 2 eta", 2.0, (3 - factor) / eta, 1e-3)
+
+
+@scalar.counterexample(start=(2.0, 0.5), eta=1.1)
+def test_a_positive_minimizer_stays_unbalanced(evidence, start, eta):
+    path = np.asarray(trajectory(gd_step(scalar_factorization, eta), np.array(start), 3000))
+    evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    evidence.requires("x, y > 0 always", np.all(path > 0))
+    evidence.at_most("|x - y| in the end", abs(path[-1, 0] - path[-1, 1]), 1e-8)

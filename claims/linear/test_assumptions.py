@@ -1,0 +1,160 @@
+"""What the review assumes of the two-layer linear network, and what follows at once."""
+
+import jax
+import numpy as np
+
+from eosbench import Claim, Source
+from eosbench.dynamics import gd_step, trajectory
+from eosbench.problems import LinearNetwork, power_law_inputs, random_units
+
+from .setting import D, M, N, descend, network, short_run, top_vectors
+
+
+@jax.jit
+def top_eigenvalues(net, path):
+    def one(units):
+        hessian = jax.hessian(net)(units).reshape(units.size, units.size)
+        return jax.numpy.linalg.eigvalsh(hessian)[-1], jax.numpy.linalg.eigvalsh(net.gram(units))[-1]
+
+    return jax.lax.map(one, path)
+
+
+def moves_together(seed, scale):
+    """For the first 60 steps whether S and λ_1(M) move the same way, steps that move S by no more than
+    rounding left out."""
+    net = network(seed, n=20, d=8)
+    units = scale * random_units(16, 8, seed=seed)
+    eta = 1.2 * min(scale, 1) ** 2 / np.linalg.eigvalsh(net.gram(units))[-1]
+    S, gram = map(np.asarray, top_eigenvalues(net, trajectory(gd_step(net, eta), units, 60)))
+    moving = np.abs(np.diff(S)) > 64 * np.finfo(float).eps * S[1:]
+    return (np.sign(np.diff(S)) == np.sign(np.diff(gram)))[moving]
+
+
+assumption_4 = Claim(
+    "linear/assumption-4",
+    source=Source("shapira-review", "Assumption 4"),
+    printed=r"For all $t$, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > \lambda_1(M_t)$.",
+    corrected=(
+        r"From a start that is not small, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > "
+        r"\lambda_1(M_t)$, in at least 95 % of the steps."
+    ),
+    expected="corrected",
+)
+
+
+@assumption_4.check(
+    replicate=[0, 1, 2, 3, 4],
+    controls={"a start so small that the residual's part of the Hessian rules": dict(scale=0.1)},
+)
+def test_sharpness_and_gram_matrix_move_together(evidence, replicate, scale=1.0):
+    together = moves_together(evidence.seed(replicate), scale)
+    evidence.at_least("share of the steps in which S and λ_1(M) move the same way", np.mean(together), 0.95)
+
+
+@assumption_4.counterexample(scale=0.5)
+def test_a_step_in_which_they_part(evidence, scale):
+    together = moves_together(evidence.seed(), scale)
+    evidence.at_least("share of the steps in which S and λ_1(M) move the same way", np.mean(together), 1)
+
+
+def smallest_c(X, W):
+    """The smallest c of Assumption 5, with a leading axis of iterates."""
+    n, d, m = X.shape[1], X.shape[0], W.shape[-2]
+    hidden = W @ X
+    deviation = hidden.swapaxes(-1, -2) @ hidden - m / d * X.T @ X
+    return 2 / n * np.abs(np.linalg.eigvalsh(deviation)).max(-1)
+
+
+sandwich = Claim(
+    "linear/sandwich",
+    source=Source("shapira-review", "Assumption 5 and Lemma 3"),
+    printed=(
+        r"[Assumption 5:] There exists some constant $c > 0$ such that for any $t$: $\|X^\top W_t W_t X - \frac{m}{d} "
+        r"\Sigma\| \leq \frac{cn}{2}$ [read $X^\top W_t^\top W_t X$]. [Lemma 3:] $S(\theta_t) \geq v_1^\top M_t v_1 "
+        r"\geq S(\theta_t) - \frac{2c}{m}$."
+    ),
+    expected="holds",
+)
+
+
+@sandwich.check(start=["symmetric", "generic"], controls={"the second eigenvector of Σ in place of v_1": dict(which=1)})
+def test_v_1_nearly_attains_the_sharpness(evidence, start, which=0):
+    X, _, _, states = short_run(evidence.seed(), start)
+    v = top_vectors(X.T @ X, 2)[1][:, which]
+    S, attained = np.linalg.eigvalsh(states.M)[:, -1], np.einsum("i,tij,j->t", v, states.M, v)
+    c = smallest_c(X, states.W)
+    evidence.at_least("S", S, attained, uncertainty=0)
+    evidence.at_most("S - v_1ᵀ M v_1, of 2c/m", (S - attained) / (2 * c / M), 1)
+    axes = ("step", "sharpness")
+    evidence.series("S", np.arange(len(S)), S, axes=axes)
+    evidence.series("v_1ᵀ M v_1", np.arange(len(S)), attained, axes=axes)
+    evidence.series("S - 2c/m", np.arange(len(S)), S - 2 * c / M, axes=axes, style="reference")
+
+
+@sandwich.check(gaps=(1e-2, 1e-3, 1e-4, 1e-5, 1e-6), controls={"eigenvalues well apart": dict(gaps=(0.5, 0.4, 0.3))})
+def test_the_constant_two_is_sharp(evidence, gaps):
+    """n = d = 2: W favours v_2, whose eigenvalue is all but λ_1; the loss of v_1 comes near to 2c/m."""
+    m, d, losses = 8, 2, []
+    for gap in gaps:
+        X = np.diag(np.sqrt([1.0, 1 - gap]))
+        units = np.zeros((m, 1 + d))
+        units[0, 0] = 1
+        units[1, 1], units[2, 2] = np.sqrt(m / d - 2), np.sqrt(m / d + 2)
+        gram, c = np.asarray(LinearNetwork(X, np.ones(2)).gram(units)), smallest_c(X, units[:, 1:])
+        losses.append((np.linalg.eigvalsh(gram)[-1] - gram[0, 0]) * m / c)
+    evidence.monotone("(S - v_1ᵀ M v_1) m/c as λ_2 comes near λ_1", losses, direction="increasing")
+    evidence.constant("2 in 2c/m", 2.0, losses[-1], 1e-4)
+
+
+DRAWS = 20
+WIDTHS = (20, 80, 320, 1280, 5120)
+
+
+def initial_c(seed, m, variance=None):
+    """Mean over DRAWS networks of the smallest c at the start."""
+    random = np.random.default_rng(seed)
+    X = power_law_inputs(N, D, decay=1.0, seed=seed)
+    W = random.normal(size=(DRAWS, m, D)) * np.sqrt(1 / D if variance is None else variance)
+    return smallest_c(X, W).mean()
+
+
+assumption_5 = Claim(
+    "linear/assumption-5",
+    source=Source("shapira-review", "Assumption 5"),
+    printed=(
+        r"There exists some constant $c > 0$ such that for any $t$: $\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| "
+        r"\leq \frac{cn}{2}$."
+    ),
+    corrected=(
+        r"For $W_{ij} \sim N(0, 1/d)$ at the start, there exists $c > 0$, proportional to $\sqrt{m}$, such that for "
+        r"any $t$: $\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| \leq \frac{cn}{2}$; the error is of the order of "
+        r"$1/\sqrt{m}$ relative to $\frac{m}{d} \|\Sigma\|$."
+    ),
+    expected="corrected",
+)
+
+
+@assumption_5.check(widths=WIDTHS, controls={"W from N(0, 1)": dict(variance=1.0)})
+def test_c_grows_like_the_root_of_the_width(evidence, widths, variance=None):
+    c = [initial_c(evidence.seed(), m, variance) for m in widths]
+    evidence.rate("smallest c", widths, c, exponent=0.5, tolerance=0.1)
+    relative = np.array(c) / 2 * D / np.array(widths)
+    evidence.rate("error relative to (m/d) ‖Σ‖", widths, relative, exponent=-0.5, tolerance=0.1)
+    evidence.series("smallest c", widths, c, axes=("hidden units m", "c"), scale="loglog", style="points")
+
+
+@assumption_5.check(start=["symmetric"], controls={"a step above 2/eta": dict(product=2.6)})
+def test_training_hardly_changes_c(evidence, start, product=0.8):
+    seed = evidence.seed()
+    net = network(seed)
+    _, states = descend(net, random_units(M, D, seed=seed), product, 200)
+    c = smallest_c(np.asarray(net.X), states.W[np.isfinite(states.W).all((1, 2))])
+    evidence.at_most("largest c / c at the start", c.max() / c[0], 2)
+
+
+@assumption_5.counterexample(narrow=20, wide=5120)
+def test_no_constant_serves_every_width(evidence, narrow, wide):
+    seed = evidence.seed()
+    evidence.at_most(
+        "c at 5,120 hidden units, against twice that at 20", initial_c(seed, wide), 2 * initial_c(seed, narrow)
+    )

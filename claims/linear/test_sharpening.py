@@ -1,0 +1,199 @@
+"""Why the sharpness of the two-layer linear network rises."""
+
+import jax
+import numpy as np
+
+from eosbench import Claim, Source
+from eosbench.problems import LinearNetwork, random_units
+
+from .setting import D, M, N, descend, network
+
+WIDTHS = (40, 80, 160, 320, 640, 1280)
+
+
+def product_residuals(states, Y, eta, shift=0):
+    """-Yᵀ ∏ (I - eta M_t'), multiplied from the left, over t' = shift ... shift + t - 1 for every t that has them."""
+    row, rows = -Y, [-Y]
+    for gram in states.M[shift:-1]:
+        row = row - eta * row @ gram
+        rows.append(row)
+    return np.array(rows)
+
+
+def wide_run(seed, m, symmetric=True):
+    net = network(seed, n=30, d=40)
+    eta, states = descend(net, random_units(m, 40, seed=seed, symmetric=symmetric), 0.8, 200)
+    return np.asarray(net.X), np.asarray(net.Y), eta, states
+
+
+def dropped(X, Y, eta, states):
+    """Sum over the steps before t of the norms of the second terms of Lemma 4, over ‖Y‖: what (4) may be off by."""
+    n, m = X.shape[1], states.A.shape[1]
+    terms = 4 * eta**2 / (n**2 * m) * (states.F * states.D).sum(1)[:, None] * (states.D @ X.T @ X)
+    return np.concatenate([[0], np.cumsum(np.linalg.norm(terms, axis=1))])[:-1] / np.linalg.norm(Y)
+
+
+product_formula = Claim(
+    "linear/product-formula",
+    source=Source("shapira-review", "Section 5.3, Equation (4)"),
+    printed=(
+        r"By assuming overparameterization $m > n$ (...), we ignore the second term [of Lemma 4] ... $D_t = -Y "
+        r"\prod_{t' \in [t]} (I - \eta M_{t'})$ (4)"
+    ),
+    corrected=(
+        r"$D_t^\top = -Y^\top \prod_{t'=0}^{t-1} (I - \eta M_{t'}) + O(1/m)$, and the sharpening is $O(1/m)$ too."
+    ),
+    expected="corrected",
+    uses=("linear/error-dynamics",),
+)
+
+
+@product_formula.check(
+    widths=WIDTHS,
+    controls={"outputs that do not start at zero": dict(symmetric=False)},
+)
+def test_the_product_is_right_up_to_one_over_m(evidence, widths, symmetric=True):
+    errors, rises, excess = [], [], []
+    for m in widths:
+        error, rise = [], []
+        for replicate in range(3):
+            X, Y, eta, states = wide_run(evidence.seed(replicate), m, symmetric)
+            predicted = product_residuals(states, Y, eta)
+            error.append(np.abs(np.linalg.norm(states.D - predicted, axis=1)).max() / np.linalg.norm(Y))
+            sharpness = np.linalg.eigvalsh(states.M)[:, -1]
+            rise.append(sharpness[-1] / sharpness[0] - 1)
+            excess.append(error[-1] - dropped(X, Y, eta, states)[-1])
+        errors.append(np.exp(np.mean(np.log(error))))
+        rises.append(np.exp(np.mean(np.log(np.abs(rise)))))
+    evidence.rate("largest ‖D_t - product‖/‖Y‖", widths, errors, exponent=-1, tolerance=0.2)
+    evidence.rate("growth of λ_1(M)", widths, rises, exponent=-1, tolerance=0.2)
+    evidence.at_most("error beyond the sum of the dropped terms", excess, 0)
+    axes = ("hidden units m", "relative to the start")
+    evidence.series("error of the product", widths, errors, axes=axes, scale="loglog", style="points")
+    evidence.series("growth of λ_1(M)", widths, rises, axes=axes, scale="loglog", style="points")
+
+
+@product_formula.counterexample(m=160)
+def test_the_printed_product_starts_one_step_late(evidence, m):
+    """Lemma 4 bounds what dropping its second term costs, where every eta M_t' is below 2; the printed
+    product costs more."""
+    X, Y, eta, states = wide_run(evidence.seed(), m)
+    evidence.requires("eta λ_1(M_t) < 2", eta * np.linalg.eigvalsh(states.M)[:, -1].max() < 2)
+    evidence.requires("m > n", m > X.shape[1])
+    printed = product_residuals(states, Y, eta, shift=1)
+    error = np.linalg.norm(states.D[: len(printed)] - printed, axis=1) / np.linalg.norm(Y)
+    evidence.at_most("‖D_t - printed product‖/‖Y‖", error, dropped(X, Y, eta, states)[: len(printed)])
+
+
+negative_inner_product = Claim(
+    "linear/negative-inner-product",
+    source=Source("shapira-review", "Section 5.3, last paragraph"),
+    printed=(
+        r"By Equation (4) and $F_t = Y + D_t$, we get that as long as $\lambda_1(M_t) < 2/\eta$, $\langle D_t, F_t "
+        r"\rangle < 0$."
+    ),
+    corrected=(
+        r"If $F_0 = 0$, $\lambda_1(M_{t'}) < 1/\eta$ for all $t' < t$, $t \geq 1$, and the $M_{t'}$ commute, then "
+        r"$\langle D_t, F_t \rangle < 0$; measured also along gradient descent."
+    ),
+    expected="corrected",
+    uses=("linear/product-formula",),
+)
+
+
+@negative_inner_product.check(top=[0.5, 0.99], controls={"between 1/eta and 2/eta": dict(top=1.9)})
+def test_equation_4_with_gram_matrices_that_commute(evidence, top):
+    """eta M_t' = V diag(p_t') Vᵀ with random p below `top`: modes V, with labels ±1."""
+    random = np.random.default_rng(evidence.seed())
+    V = np.linalg.qr(random.normal(size=(50, N, N)))[0]
+    eigenvalues = top * random.uniform(1e-3, 1, size=(50, 40, N))
+    Y = random.choice([-1.0, 1.0], size=(50, N))
+    evidence.requires("0 < λ_1(M_t) < 1/eta", eigenvalues.max() < 1)
+    modes = np.cumprod(1 - eigenvalues, axis=1) * -np.einsum("rij,ri->rj", V, Y)[:, None, :]
+    D = np.einsum("rij,rtj->rti", V, modes)
+    evidence.at_most("<D_t, F_t>/n for t >= 1", (D * (Y[:, None, :] + D)).sum(-1) / N, 0)
+
+
+@negative_inner_product.check(
+    labels=["random", "sign of v_1"],
+    controls={
+        "outputs that do not start at zero": dict(symmetric=False, output_scale=3.0),
+        "between 1/eta and 2/eta": dict(labels="sign of v_1", product=1.8),
+    },
+)
+def test_the_inner_product_along_gradient_descent(evidence, labels, product=0.9, symmetric=True, output_scale=1.0):
+    largest = []
+    for replicate in range(5):
+        seed = evidence.seed(replicate)
+        net = network(seed, decay=3.0, labels=labels)
+        units = random_units(M, D, seed=seed, symmetric=symmetric, output_scale=output_scale)
+        eta, states = descend(net, units, product, 100)
+        above = eta * np.linalg.eigvalsh(states.M)[:, -1] >= max(product, 1)
+        until = int(np.argmax(above)) if above.any() else 100
+        evidence.requires("eta λ_1(M_t) stays below 1 for 5 steps or more", product < 1 and until >= 5)
+        evidence.requires("F_0 = 0", symmetric)
+        FD = (states.F * states.D).sum(1)
+        largest.append(FD[1 : max(until, 5) + 1].max() / N)
+        evidence.series(f"run {replicate + 1}", np.arange(101), FD / N, axes=("step", "<D, F>/n"))
+    evidence.at_most("<D_t, F_t>/n while λ_1(M_t) < 1/eta", largest, 0)
+
+
+@negative_inner_product.counterexample(product=1.5)
+def test_one_input_and_two_units(evidence, product):
+    net = LinearNetwork(np.ones((1, 1)), np.ones(1))
+    eta, states = descend(net, jax.numpy.array([[1.0, 1.0], [-1.0, 1.0]]), product, 1)
+    evidence.requires("F_0 = 0", states.F[0, 0] == 0)
+    evidence.requires("λ_1(M_t) < 2/eta", eta * states.M.max() < 2)
+    evidence.at_most("<D_1, F_1>", (states.D[1] * states.F[1]).sum(), 0)
+
+
+progressive_sharpening = Claim(
+    "linear/progressive-sharpening",
+    source=Source("shapira-review", "Section 5"),
+    printed=(
+        r"... sharpness increases along the gradient descent trajectory until it reaches a critical threshold ... The "
+        r"escalation in sharpness is contingent on this inner product [$\langle F_t, D_t \rangle$] remaining negative. "
+        r"As long as this condition persists, both the norm of the second-layer weight and the sharpness continue to "
+        r"increase."
+    ),
+    expected="holds",
+    uses=("linear/norm-dynamics", "linear/negative-inner-product"),
+)
+
+
+@progressive_sharpening.check(
+    replicate=[0, 1, 2, 3, 4],
+    controls={
+        "outputs that do not start at zero": dict(symmetric=False, output_scale=3.0),
+        "a step so small that 2/eta is not reached": dict(product=1e-3),
+        "a start above 2/eta": dict(product=2.5),
+    },
+)
+def test_norm_and_sharpness_rise_until_the_threshold(
+    evidence, replicate, product=0.2, symmetric=True, output_scale=0.3, steps=300
+):
+    seed = evidence.seed(replicate)
+    net = network(seed, n=30, d=40, decay=2.0)
+    units = random_units(20, 40, seed=seed, symmetric=symmetric, output_scale=output_scale)
+    eta, states = descend(net, units, product, steps)
+    with np.errstate(all="ignore"):
+        finite = np.isfinite(states.M).all((1, 2))
+        sharpness = np.full(steps + 1, np.nan)
+        sharpness[finite] = eta / 2 * np.linalg.eigvalsh(states.M[finite])[:, -1]
+        norm = (states.A**2).sum(1)
+    evidence.requires("it starts below 2/eta", sharpness[0] < 1)
+    reached = sharpness >= 1
+    crossing = int(np.argmax(reached)) if reached.any() else int(finite.sum()) - 1
+    up_to = slice(1, crossing + 1)
+    inner = (states.F[up_to] * states.D[up_to]).sum(1)
+    evidence.requires("F_0 = 0", symmetric)
+    evidence.requires("<F_t, D_t> < 0 from the first step up to the crossing", (inner < 0).all())
+    evidence.at_least("λ_1(M) / (2/eta) at the crossing", sharpness[crossing], 1)
+    evidence.at_least("growth of λ_1(M) up to there", sharpness[crossing] / sharpness[0], 1.2)
+    rising = slice(None, max(crossing + 1, 2))
+    evidence.monotone("λ_1(M) up to the crossing", sharpness[rising], direction="increasing")
+    evidence.monotone("‖A‖² up to the crossing", norm[rising], direction="increasing")
+    shown = slice(None, crossing + 20)
+    axes = ("step", "λ_1(M) in units of 2/η")
+    evidence.series("λ_1(M)", np.arange(steps + 1)[shown], sharpness[shown], axes=axes)
+    evidence.series("2/η", [0, crossing + 20], [1, 1], axes=axes, style="reference")

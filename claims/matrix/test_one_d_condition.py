@@ -1,0 +1,88 @@
+"""The condition for an orbit, along the leading direction at the minimizers of a matrix factorization."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from eosbench import Claim, Source, problems
+from eosbench.problems import MatrixFactorization
+
+from .setting import target
+
+
+@eqx.filter_jit
+def leading_directions(loss, factors):
+    """The unit eigenvector of the Hessian's largest eigenvalue at each of the factors."""
+
+    def top(factors):
+        flat = factors.ravel()
+        hessian = jax.hessian(lambda x: loss(x.reshape(factors.shape)))(flat)
+        return jnp.linalg.eigh(hessian)[1][:, -1].reshape(factors.shape)
+
+    return jax.lax.map(top, factors)
+
+
+@eqx.filter_jit
+def along(loss, factors, direction):
+    """L'', L''' and L'''' along a direction at each of the factors."""
+
+    def line(factors, direction):
+        derivative, values = (lambda t: loss(factors + t * direction)), []
+        for _ in range(4):
+            derivative = jax.grad(derivative)
+            values.append(derivative(0.0))
+        return jnp.stack(values[1:])
+
+    return jax.vmap(line)(factors, direction)
+
+
+one_d_condition = Claim(
+    "matrix/one-d-condition",
+    source=Source("chen-bruna-poster", "IV, 1D condition at any minimizer"),
+    printed=(
+        r"For any minimizer with $\mathbf{Y}\mathbf{Z}^\top = \mathbf{C}$, consider the 1D function $L_\Delta$ at the "
+        r"cross section of the loss landscape $L$ and the leading eigen-direction $\Delta$ of Hessian. $L_\Delta$ "
+        r"satisfies the 1D condition at the minimizer as $3[L_\Delta^{(3)}]^2 - L_\Delta^{(2)}L_\Delta^{(4)} > 0$."
+    ),
+    corrected=(
+        r"For any minimizer with $\mathbf{Y}\mathbf{Z}^\top = \mathbf{C}$ at which the largest singular values $s_Y$, "
+        r"$s_Z$ of $\mathbf{Y}$ and $\mathbf{Z}$ are simple and their right singular vectors $v_Y$, $v_Z$ are not "
+        r"orthogonal, the 1D function $L_\Delta$ along the leading unit eigenvector $\Delta$ of the Hessian satisfies "
+        r"the 1D condition at the minimizer: $3[L_\Delta^{(3)}]^2 - L_\Delta^{(2)}L_\Delta^{(4)} = 96 s_Y^2 s_Z^2 (v_Y "
+        r"\cdot v_Z)^2 / (s_Y^2 + s_Z^2) > 0$."
+    ),
+    expected="corrected",
+)
+
+
+@one_d_condition.check(
+    d=[2, 3, 5],
+    controls={"random directions": dict(direction="random"), "not at a minimizer": dict(scale=1.1)},
+)
+def test_the_condition_along_the_top_direction(evidence, d, direction="leading", scale=1.0):
+    random = np.random.default_rng(evidence.seed())
+    c, _ = target(d, 0.5, random)
+    y = random.standard_normal((100, d, d))
+    y /= np.linalg.norm(y, axis=(1, 2), keepdims=True) / np.sqrt(d)
+    z = np.swapaxes(np.linalg.solve(y, np.broadcast_to(scale * c, y.shape)), 1, 2)
+    factors = np.stack([y, z], axis=1)
+    loss = MatrixFactorization(c)
+    evidence.requires("Y Zᵀ = C", np.abs(loss.residual(factors)).max() < 1e-8)
+    moves = leading_directions(loss, factors) if direction == "leading" else random.standard_normal(factors.shape)
+    second, third, fourth = np.asarray(along(loss, factors, moves)).T
+    measured = (3 * third**2 - second * fourth) / second**2
+    predicted = np.array([problems.one_d_condition(pair) for pair in factors]) / second**2
+    # The eigenvectors carry rounding over the gap of the Hessian.
+    evidence.equal("(3 L'''² - L'' L'''')/L''²", measured, predicted, ulps=2**16, scale=np.abs(predicted).max())
+    rounding = 64 * np.finfo(float).eps * (3 * third**2 + np.abs(second * fourth)) / second**2
+    evidence.at_least("(3 L'''² - L'' L'''')/L''²", measured, 0, uncertainty=rounding)
+
+
+@one_d_condition.counterexample(y=(3.0, 0.1), c=(1.0, 0.5))
+def test_a_minimizer_with_orthogonal_singular_vectors(evidence, y, c):
+    """Y = diag(3, 0.1), Z = diag(1/3, 5): the top right singular vectors are e1 and e2."""
+    loss, factors = MatrixFactorization(np.diag(c)), np.stack([np.diag(y), np.diag(np.divide(c, y))])[None]
+    evidence.requires("Y Zᵀ = C", np.abs(loss.residual(factors)).max() < 1e-12)
+    second, third, fourth = np.asarray(along(loss, factors, leading_directions(loss, factors)))[0]
+    evidence.at_least("3 L'''² - L'' L''''", 3 * third**2 - second * fourth, 1e-6)

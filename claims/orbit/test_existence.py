@@ -1,0 +1,150 @@
+"""Losses of one variable that have an orbit of period two just beyond the edge."""
+
+from fractions import Fraction
+
+from eosbench import Claim, Source
+from eosbench.proof import IdentityCertificate, prove_existence, variables
+from eosbench.proof.families import taylor_descent
+
+
+def exact(numbers):
+    return tuple(Fraction(number) for number in numbers)
+
+
+QUARTIC = ("2", "6", "6")  # f'', f''', f'''' of ¼(x² - 1)² at 1
+
+existence_1d = Claim(
+    "orbit/existence-1d",
+    source=Source("chen-bruna-poster", "II, Existence: general 1D functions"),
+    printed=(
+        r"Consider any 1D differentiable function $f(x)$ around a local minima $\bar{x}$, satisfying $f^{(3)}(\bar{x}) "
+        r"\neq 0$, and $3[f^{(3)}]^2 - f''f^{(4)} > 0$ at $\bar{x}$. Then, there exists $\epsilon$ with sufficiently "
+        r"small $|\epsilon|$ and $\epsilon \cdot f^{(3)} > 0$ such that: for any point $x_0$ between $\bar{x}$ and "
+        r"$\bar{x} - \epsilon$, there exists a learning rate $\eta$ such that $F_\eta^2(x_0) = x_0$, and "
+        r"$\frac{2}{f''(\bar{x})} < \eta < \frac{2}{f''(\bar{x}) - \epsilon \cdot f^{(3)}(\bar{x})}$."
+    ),
+    expected="holds",
+)
+
+
+@existence_1d.check(
+    # f'', f''' and f'''' at the minimizer, and epsilon; exact decimals
+    loss=[
+        (QUARTIC, "0.3"),
+        (("2", "-6", "6"), "-0.3"),
+        (("1", "1", "0"), "0.1"),
+        (("1", "1", "2.9"), "0.05"),
+        (("1", "1", "-5"), "0.1"),
+        (("1", "-2", "11"), "-0.02"),
+    ],
+    controls={
+        "3f'''² < f''f'''', by little": dict(loss=(("1", "1", "3.1"), "0.05")),
+        "3f'''² < f''f'''', by much": dict(loss=(("1", "1", "12"), "0.05")),
+        "a quadratic, for which the interval is empty": dict(loss=(("1", "0", "0"), "0.05")),
+    },
+)
+def test_every_start_is_on_an_orbit_at_some_step_size_of_the_bracket(evidence, loss):
+    """Proved for all starts within a given epsilon, by the sign of F(F(x0)) - x0 at both ends of the bracket.
+
+    That epsilon f''' > 0 only keeps the printed interval from being empty, and so does the magnitude here: on the other
+    side of the minimizer there are orbits just as well.
+    """
+    (f2, f3, f4), epsilon = exact(loss[0]), Fraction(loss[1])
+    evidence.requires("f''' ≠ 0", f3 != 0)
+    evidence.requires("3f'''² - f''f'''' > 0", 3 * f3**2 - f2 * f4 > 0)
+    evidence.requires("epsilon f''' > 0", epsilon * f3 > 0)
+    bracket = 2 / f2, 2 / (f2 - abs(epsilon * f3))
+    evidence.proved("an orbit for every start", prove_existence(taylor_descent((f2, f3, f4)), -epsilon, bracket))
+
+
+@existence_1d.check(controls={"f'''' with twice its weight": dict(weight=4)})
+def test_the_signs_at_both_ends_for_every_loss(evidence, weight=2):
+    """There is such an epsilon for every f that has four derivatives at the minimizer, with f'' > 0.
+
+    There f' = f'' g with g(z) = z + b z² + (c + r) z³, where z = x - x̄, 2b f'' = f''', 6c f'' = f'''' and r -> 0 as
+    z -> 0 (Taylor, Peano); after the step g has another r, written r' here. With H(x) = f'(x) + f'(F(x)), as power
+    series whose coefficients stay bounded,
+
+    at eta = 2/f'': H/f'' = (4b² - 2c - r - r') z³ + O(z⁴), and (4b² - 2c) 3f''² = 3f'''² - f'' f'''' > 0;
+    at eta = 2/(f'' - epsilon f'''), for z = -t epsilon, 0 < t <= 1: (1 - 2b epsilon)³ H/(f'' z) = -4b epsilon +
+    O(epsilon²), and 2b epsilon f'' = epsilon f''' > 0.
+
+    For every small enough epsilon H/z thus has opposite signs at the two ends, for all t at once, and F(F(x0)) = x0
+    at some eta between them. How small that is the identity does not say; the boxes prove a given one.
+    """
+    z, b, c, r, after, t, e, f2 = variables("z", "b", "c", "r", "r'", "t", "epsilon", "f''")
+    bend, lead = 2 * b * e, 4 * b**2 - weight * c - r - after  # 2/(1 - bend) is the upper end, in units of 1/f''
+
+    def displacement(z, denominator):
+        """The cube of the denominator times H/f'' after a step of size 2/(denominator f'')."""
+        g = z + b * z**2 + (c + r) * z**3
+        moved = denominator * z - 2 * g  # the denominator times what z is after the step
+        return denominator**3 * g + denominator**2 * moved + denominator * b * moved**2 + (c + after) * moved**3
+
+    lower, upper = displacement(z, 1 + 0 * z), displacement(-t * e, 1 - bend)
+    f3, f4 = 2 * b * f2, 6 * c * f2
+    equations = (
+        ("H/f'' at 2/f'', up to z⁴", lower, lead * z**3 + (lower // z**4) * z**4),
+        ("3 f'''² - f'' f''''", 3 * f3**2 - f2 * f4, 3 * f2**2 * (lead + r + after)),
+        ("H/f'' at the upper end, up to epsilon³", upper, 4 * b * t * e**2 + (upper // e**3) * e**3),
+    )
+    evidence.proved("opposite signs at the ends for small epsilon", IdentityCertificate(equations))
+
+
+def first_beyond_the_second(derivatives):
+    """k, and f^(k)."""
+    return next((k, f) for k, f in enumerate(derivatives[1:], start=3) if f)
+
+
+existence_higher_order = Claim(
+    "orbit/existence-higher-order",
+    source=Source("chen-bruna-poster", "II, Existence: general 1D functions"),
+    printed=(
+        r"For a function $f$ that the lowest order non-zero derivative (except the $f''$) at $\bar{x}$ is "
+        r"$f^{(k)}(\bar{x})$ with $k \geq 4$, the above conditions are changed to: if $k$ is odd and $\epsilon \cdot "
+        r"f^{(k)}(\bar{x}) > 0$, $f^{(k+1)}(\bar{x}) < 0$, or if $k$ is even and $f^{(k)}(\bar{x}) < 0$. [The step "
+        r"size still has $\frac{2}{f''(\bar{x})} < \eta < \frac{2}{f''(\bar{x}) - \epsilon \cdot f^{(3)}(\bar{x})}$.]"
+    ),
+    corrected=(
+        r"For a function $f$ that the lowest order non-zero derivative (except the $f''$) at $\bar{x}$ is "
+        r"$f^{(k)}(\bar{x})$ with $k \geq 4$, the above conditions are changed to: if $k$ is odd and $\epsilon \cdot "
+        r"f^{(k)}(\bar{x}) > 0$, $f^{(k+1)}(\bar{x}) < 0$, or if $k$ is even and $f^{(k)}(\bar{x}) < 0$. The step size "
+        r"then has $\frac{2}{f''} < \eta < \frac{2}{f'' - f^{(k)} \epsilon^{k-2}}$ for odd $k$ and $\frac{2}{f''} < "
+        r"\eta < \frac{2}{f'' + f^{(k)} \epsilon^{k-2}}$ for even $k$."
+    ),
+    expected="corrected",
+)
+
+
+@existence_higher_order.check(
+    loss=[
+        (("1", "0", "-1"), "0.2"),
+        (("1", "0", "-1", "1"), "0.1"),
+        (("1", "0", "0", "1", "-1"), "0.1"),
+        (("1", "0", "0", "-1", "-1"), "-0.1"),
+        (("1", "0", "0", "0", "-1"), "0.3"),
+    ],
+    controls={
+        "k = 4, f'''' > 0": dict(loss=(("1", "0", "1"), "0.2")),
+        "k = 5, the sixth derivative > 0": dict(loss=(("1", "0", "0", "1", "1"), "0.1")),
+        "k = 6, the sixth derivative > 0": dict(loss=(("1", "0", "0", "0", "1"), "0.3")),
+    },
+)
+def test_every_start_is_on_an_orbit_at_higher_order(evidence, loss):
+    derivatives, epsilon = exact(loss[0]), Fraction(loss[1])
+    k, f_k = first_beyond_the_second(derivatives)
+    if k % 2:
+        evidence.requires("epsilon f^(k) > 0", epsilon * f_k > 0)
+        evidence.requires("f^(k+1) < 0", derivatives[k - 1] < 0)
+    else:
+        evidence.requires("f^(k) < 0", f_k < 0)
+    bracket = 2 / derivatives[0], 2 / (derivatives[0] - abs(f_k * epsilon ** (k - 2)))
+    evidence.proved("an orbit for every start", prove_existence(taylor_descent(derivatives), -epsilon, bracket))
+
+
+@existence_higher_order.counterexample(loss=(("1", "0", "-1"), "0.2"))
+def test_the_printed_interval_of_step_sizes_is_empty(evidence, loss):
+    f2, f3, f4 = exact(loss[0])
+    evidence.requires("f^(k) < 0 for k = 4", f3 == 0 and f4 < 0)
+    width = 2 / (f2 - Fraction(loss[1]) * f3) - 2 / f2
+    evidence.at_least("width of the interval of step sizes", float(width), 1e-6)

@@ -1,0 +1,221 @@
+"""What a function computes, read off by tracing it, so that compiled code is found again by that and by nothing else.
+
+JAX keeps compiled code under the identity of a function. That is too little: a bound method of an object that has got
+other data is still the same method, and a global that was bound anew leaves the function as it was. It is also too
+much: a lambda that is written down in a loop is another function in each turn. So a function is traced anew in every
+call, which takes milliseconds where compiling takes seconds: the program without its constants is the key, and the
+constants, among them the data of a loss, are arguments of what is compiled.
+"""
+
+import functools
+import hashlib
+import inspect
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jaxtyping import Array, PyTree
+
+from eosbench.curvature.operator import Loss, as_scalar, check_callable, check_params
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+ORDERS = 2
+"""As many derivatives of a loss are taken by the functions that read it."""
+
+LARGE = 2**20
+"""A JAX array inside a program is recognized by identity if it has more entries than this, else by its bytes."""
+
+_RULES = {"jvp_jaxpr_fun", "fwd_jaxpr_thunk", "bwd", "out_trees"}
+"""Parameters of an equation that hold the rule of a custom derivative as a Python function, made anew in each trace."""
+
+
+class Recorded(eqx.Module):
+    """A function as it was when it was read; it can be called on arguments of the shapes that it was read with.
+
+    Attributes:
+        program: what it computes, equal for any two functions that compute the same but for their constants.
+        constants: the arrays that it holds or closes over, as they were.
+    """
+
+    program: "_Program" = eqx.field(static=True)
+    constants: list[Array]
+
+    def __call__(self, *arguments: PyTree[Array]) -> PyTree[Array]:
+        run = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.constants))
+        return jax.tree.unflatten(self.program.out_tree, run(*jax.tree.leaves(arguments)))
+
+
+class _Program:
+    """A jaxpr and the structure of what it returns, compared by content."""
+
+    def __init__(self, jaxpr: Jaxpr, out_tree: Any, key: Hashable) -> None:
+        self.jaxpr, self.out_tree, self.key = jaxpr, out_tree, key
+        self._hash = hash(key)
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Program) and self._hash == other._hash and self.key == other.key
+
+
+def read(function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]) -> Recorded:
+    """A function as it is now, traced on the shapes of the arguments; one that was read already, as it is."""
+    return function if isinstance(function, Recorded) else _read(function, arguments)[0]
+
+
+def read_loss(loss: Loss, params: PyTree[Array]) -> Recorded:
+    """A loss as it is now, with the rules of its custom derivatives, if it has any.
+
+    Raises:
+        TypeError: `loss` is not a function that returns a real scalar.
+    """
+    if isinstance(loss, Recorded):
+        return loss
+    check_callable(loss)
+    recorded, has_rules = _read(lambda params: as_scalar(loss(params)), (params,))
+    if not has_rules:
+        return recorded
+    # A rule is a Python function, which a jaxpr does not show, but the jaxprs of the derivatives do.
+    program = recorded.program
+    key = (program.key, _key_of_rules(recorded, params))
+    return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants)
+
+
+def content(function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]) -> Hashable:
+    """A key for what a function computes now, its constants included; traced ones are equal to nothing."""
+    closed = jax.make_jaxpr(lambda *arguments: function(*arguments))(*arguments)
+    return _Reader().jaxpr(closed.jaxpr, closed.consts)
+
+
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """`eqx.filter_jit` for a function of a loss, params and more, which reads the loss anew in each call.
+
+    It is compiled once for what the loss computes and for the shapes of its data. Matrix products in the loss are taken
+    at the highest precision: TensorFloat-32 products are off by 1e-3, the accuracy asked for.
+    """
+    jitted, signature = eqx.filter_jit(function), inspect.signature(function)
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        bound = signature.bind(*args, **kwargs)
+        (name, loss), (_, params), *_ = bound.arguments.items()
+        check_params(params)
+        with jax.default_matmul_precision("highest"):
+            bound.arguments[name] = read_loss(loss, params)
+        return jitted(*bound.args, **bound.kwargs)
+
+    return call
+
+
+def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Recorded, bool]:
+    # A new function each time, for JAX keeps traces under the identity of what it traced.
+    closed, shapes = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*arguments)
+    reader, out_tree = _Reader(), jax.tree.structure(shapes)
+    key = (reader.jaxpr(closed.jaxpr), out_tree)
+    # NumPy arrays are copied, for their owner may write into them while the compiled code still reads.
+    constants = [x if isinstance(x, jax.Array) else jnp.asarray(np.array(x)) for x in closed.consts]
+    return Recorded(_Program(closed.jaxpr, out_tree, key), constants), reader.has_rules
+
+
+def _key_of_rules(loss: Recorded, params: PyTree[Array]) -> Hashable:
+    """The derivatives of a loss, up to the order at which no custom rule is left, as a key."""
+
+    def derivative(constants: list[Array], params: PyTree[Array], direction: PyTree[Array]) -> PyTree[Array]:
+        return jax.grad(Recorded(loss.program, constants))(params)
+
+    keys = []
+    for _ in range(ORDERS):
+        closed = jax.make_jaxpr(derivative)(loss.constants, params, params)
+        reader = _Reader()
+        keys.append(reader.jaxpr(closed.jaxpr, closed.consts))
+        if not reader.has_rules:
+            break
+        derivative = functools.partial(_along, derivative)
+    return tuple(keys)
+
+
+def _along(function: Callable, constants: list[Array], params: PyTree[Array], direction: PyTree[Array]) -> tuple:
+    return jax.jvp(lambda params: function(constants, params, direction), (params,), (direction,))
+
+
+class _Reader:
+    """Turns jaxprs into keys, with variables numbered as they appear; notes whether it met a custom derivative."""
+
+    def __init__(self) -> None:
+        self.has_rules = False
+
+    def jaxpr(self, jaxpr: Jaxpr, constants: Sequence[Any] = ()) -> Hashable:
+        numbers: dict[Var, int] = {}
+
+        def atom(variable: Any) -> Hashable:
+            if isinstance(variable, Literal):
+                return variable.aval, self.token(variable.val)
+            return numbers.setdefault(variable, len(numbers)), variable.aval
+
+        inputs = tuple(map(atom, (*jaxpr.constvars, *jaxpr.invars)))
+        equations = tuple(
+            (
+                equation.primitive,
+                tuple(map(atom, equation.invars)),
+                tuple((name, self.parameter(name, value)) for name, value in equation.params.items()),
+                tuple(map(atom, equation.outvars)),
+            )
+            for equation in jaxpr.eqns
+        )
+        return inputs, equations, tuple(map(atom, jaxpr.outvars)), tuple(map(self.token, constants))
+
+    def parameter(self, name: str, value: Any) -> Hashable:
+        if name in _RULES:
+            self.has_rules = True
+            return None
+        return self.token(value)
+
+    def token(self, value: Any) -> Hashable:
+        """A value that is equal for equal meanings; an object of an unknown kind is equal where it says so itself."""
+        if isinstance(value, ClosedJaxpr):
+            return self.jaxpr(value.jaxpr, value.consts)
+        if isinstance(value, Jaxpr):
+            return self.jaxpr(value)
+        if isinstance(value, jax.core.Tracer):
+            return object()
+        if isinstance(value, jax.Array | np.ndarray | np.generic | float | complex):
+            return _array_token(value)
+        if isinstance(value, tuple | list):
+            return type(value), *map(self.token, value)
+        if isinstance(value, dict):
+            return type(value), *((self.token(key), self.token(item)) for key, item in value.items())
+        try:
+            hash(value)
+        except TypeError:
+            return _Same(value)
+        return type(value), value
+
+
+class _Same:
+    """An object that is equal to itself alone, and kept alive so that no other one takes its place."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __hash__(self) -> int:
+        return id(self.value)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and self.value is other.value
+
+
+def _array_token(value: Any) -> Hashable:
+    if isinstance(value, jax.Array):
+        if value.size > LARGE:
+            return _Same(value)
+        if jnp.issubdtype(value.dtype, jax.dtypes.prng_key):
+            return str(value.dtype), _array_token(jax.random.key_data(value))
+    array = np.asarray(value)
+    return type(value), array.dtype, array.shape, hashlib.sha256(array.tobytes()).digest()

@@ -1,0 +1,58 @@
+"""A pytest-xdist scheduler that keeps the cases of one experiment on one worker.
+
+They share compiled shapes and trajectories, which every worker that gets one of them would have to make again. xdist's
+own `--dist loadgroup` does nothing under pytest 9.2 with xdist 3.8, and would need a mark on every item.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+from eosbench.pytest_plugin.recorder import Plan
+
+
+class ExperimentScheduling(LoadScopeScheduling):
+    """Hands out experiments whole; any other test by itself."""
+
+    def __init__(self, config: pytest.Config, log: Any, plan_file: Callable[[], Path | None]) -> None:
+        super().__init__(config, log)
+        self._plan_file = plan_file
+        self._experiments: dict[str, str] | None = None
+
+    def remove_node(self, node: Any) -> str | None:
+        """The item at which a worker died. The rest of its work goes to others; the item itself is not run again.
+
+        xdist would hand out that item too, so that a check which kills its worker kills the next one as well.
+        """
+        work = self.assigned_work.get(node, {})
+        died = next(((unit, nodeid) for unit in work.values() for nodeid, done in unit.items() if not done), None)
+        if died is not None:
+            unit, nodeid = died
+            unit[nodeid] = True
+            self.assigned_work[node] = {scope: unit for scope, unit in work.items() if not all(unit.values())}
+        super().remove_node(node)
+        return died and died[1]
+
+    def _reschedule(self, node: Any) -> None:
+        """Give a worker work. It starts an item only when it knows the next, or knows that there is none."""
+        super()._reschedule(node)
+        while self.workqueue and not node.shutting_down and self._pending_of(self.assigned_work[node]) < 2:
+            self._assign_work_unit(node)
+        if not self.workqueue and not node.shutting_down:
+            node.shutdown()
+
+    def _split_scope(self, nodeid: str) -> str:
+        if self._experiments is None:
+            self._experiments = _experiments(self._plan_file())
+        return self._experiments.get(nodeid, nodeid)
+
+
+def _experiments(plan_file: Path | None) -> dict[str, str]:
+    if plan_file is None or not plan_file.exists():
+        return {}
+    plan = Plan.loads(plan_file.read_text(encoding="utf-8"))
+    of_claim = {claim.id: claim.experiment for claim in plan.claims}
+    return {case.nodeid: of_claim[case.claim] for case in plan.cases}

@@ -1,0 +1,77 @@
+"""What the two HTML pages share: templates, stylesheet, and how foreign text and numbers are shown there."""
+
+import math
+import re
+from collections.abc import Callable
+from importlib.resources import files
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from eosbench.records import VERDICTS
+from eosbench.report.formula import typeset
+from eosbench.report.notation import digits, one_line, plural, symbolic
+from eosbench.report.results import ClaimResult
+
+
+def templates() -> Environment:
+    """The templates of this package's pages, with their filters."""
+    environment = Environment(
+        loader=PackageLoader("eosbench.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    filters: dict[str, Callable[..., Any]] = {
+        "anchor": anchor,
+        "cost": cost,
+        "digits": digits,
+        "foreign": foreign,
+        "symbolic": symbolic,
+        "line": one_line,
+        "plural": plural,
+        "statement": statement,
+        "typeset": typeset,
+        "duration": duration,
+    }
+    environment.filters |= filters
+    environment.globals["verdicts"] = VERDICTS
+    return environment
+
+
+def stylesheet() -> Markup:
+    """What these pages look like."""
+    return Markup((files("eosbench.report") / "templates" / "report.css").read_text(encoding="utf-8"))
+
+
+def anchor(text: str) -> str:
+    """The fragment of a link to a claim."""
+    return re.sub(r"[^\w./-]+", "-", one_line(text, 120))
+
+
+def foreign(text: Any, limit: int = 300) -> Markup:
+    """Text from elsewhere on one line, kept from changing the direction of what stands beside it."""
+    return Markup("<bdi>{}</bdi>").format(one_line(text, limit))
+
+
+def statement(text: str) -> Markup:
+    """A statement of a document, its formulas set."""
+    return Markup("<bdi>{}</bdi>").format(typeset(text))
+
+
+def duration(seconds: float | None) -> str:
+    """`0.2 s`, `45 s`, `2 min 5 s`."""
+    if seconds is None or not math.isfinite(seconds):
+        return "–"
+    if seconds < 60:
+        return f"{digits(seconds, 2)} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def cost(claim: ClaimResult) -> str:
+    """`1,200 products · 45 s`; products only of a claim that counted some."""
+    products = f"{claim.products:,} product{'s' if claim.products != 1 else ''} · " if claim.products else ""
+    return products + duration(claim.seconds)

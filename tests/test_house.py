@@ -1,0 +1,76 @@
+"""How claims are kept: a folder for each topic, a file for each experiment, each claim directly above its checks."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from eosbench.catalogue import claim_files, read_claims
+
+CLAIMS = Path(__file__).parents[1] / "claims"
+FILES = [str(path.relative_to(CLAIMS)) for path in claim_files([CLAIMS])]
+LONGEST_STATEMENT = 25  # lines from a claim to its first check
+
+
+def called(node, name):
+    """The call in an assignment of what is called so, if it is one."""
+    call = getattr(node, "value", None)
+    return call if isinstance(call, ast.Call) and getattr(call.func, "id", "") == name else None
+
+
+def claims_checked(node):
+    """The names of the claims that a function checks."""
+    decorators = [entry.func for entry in getattr(node, "decorator_list", []) if isinstance(entry, ast.Call)]
+    return {
+        ast.unparse(entry.value) for entry in decorators if getattr(entry, "attr", "") in ("check", "counterexample")
+    }
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_an_experiment_stands_in_the_folder_of_its_topic(file):
+    folder, name = Path(file).parts
+    assert name.startswith("test_")
+    assert {claim.topic.replace("-", "_") for claim in read_claims(CLAIMS / file)} == {folder}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_claim_stands_directly_above_its_checks_under_its_name(file):
+    body = ast.parse((CLAIMS / file).read_text()).body
+    stated = None
+    for node, following in zip(body, [*body[1:], None], strict=True):
+        if call := called(node, "Claim"):
+            (target,), id = node.targets, ast.literal_eval(call.args[0])
+            stated = target.id
+            assert stated == id.partition("/")[2].replace("-", "_")
+            if not any(keyword.arg == "out_of_scope" for keyword in call.keywords):
+                assert claims_checked(following) == {stated}, f"{id} is not directly above its checks"
+                assert following.decorator_list[0].lineno - node.lineno < LONGEST_STATEMENT
+        assert claims_checked(node) <= {stated}, f"a check of another claim stands below {stated}"
+
+
+def test_every_document_is_described_once_and_cited():
+    cited = {claim.source.document.key for file in FILES for claim in read_claims(CLAIMS / file)}
+    assert cited == set(tomllib.loads((CLAIMS / "documents.toml").read_text()))
+    assert not [file for file in FILES if "Document(" in (CLAIMS / file).read_text()]
+
+
+def test_every_folder_is_a_package_that_says_what_it_holds():
+    folders = {path.parent for path in CLAIMS.rglob("*.py")}
+    for folder in folders:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text()))
+
+
+@pytest.mark.parametrize("mode", ["prepend", "importlib"])
+@pytest.mark.parametrize(("copied", "file"), [("", "linear/test_identities.py"), ("linear", "test_identities.py")])
+def test_a_copy_elsewhere_is_collected(copied, file, mode, tmp_path):
+    """Of the whole house, or of one topic with the documents beside it; where nothing configures pytest."""
+    shutil.copytree(CLAIMS / copied, tmp_path / "mine", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(CLAIMS / "documents.toml", tmp_path)
+    chosen = [f"mine/{file}", "--collect-only", "-q", f"--import-mode={mode}", "-p", "no:cacheprovider"]
+    done = subprocess.run([sys.executable, "-m", "pytest", *chosen], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert f"mine/{file}::test_the_gram_matrix_of_the_derivatives[start=symmetric]" in done.stdout
