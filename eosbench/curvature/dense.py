@@ -41,10 +41,10 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
     norm = jnp.abs(values).max()
     every, values, vectors = values[::-1], values[::-1][:k], vectors.T[::-1][:k]
-    rounding = 10 * jnp.finfo(dtype).eps * norm
+    rounding = 10 * float(jnp.finfo(dtype).eps) * norm
     residuals = jnp.linalg.norm(vectors @ hessian - values[:, None] * vectors, axis=1)
     simple = are_simple(every, residuals, rounding)
-    converged = (residuals <= rtol * jnp.abs(values) + rounding).all()
+    converged = (residuals <= jnp.asarray(rtol, wide) * jnp.abs(values) + rounding).all()
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
     values, residuals, rounding = values.astype(dtype), residuals.astype(dtype), rounding.astype(dtype)
     upper = values[0] + residuals[0] + rounding

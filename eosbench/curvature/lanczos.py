@@ -78,6 +78,7 @@ def lanczos(
     size = max((basis_size or 32 + 16 * k) // k, 4) * k
     kept = size // (2 * k) * k
     eps = jnp.finfo(dtype).eps
+    rtol = jnp.asarray(rtol, dtype)
     rows = -(-(size + k) // CHUNK) * CHUNK
     index = jnp.arange(rows)
     key, start_key = jax.random.split(key)
@@ -90,7 +91,7 @@ def lanczos(
 
     def ritz(projected: Array, filled: Array) -> tuple[Array, Array]:
         inside = index < filled
-        projected = jnp.where(inside[:, None] & inside, projected, 0)
+        projected = jnp.where(inside[:, None] & inside[None, :], projected, 0)
         floor = -2 * jnp.abs(projected).sum(1).max() - 1  # below every Ritz value, so that padding sorts last
         padded = projected + jnp.diag(jnp.where(inside, 0, floor))
         corner = 4 * CHUNK  # most solves end within it, and a small eigenproblem costs next to nothing
@@ -148,7 +149,7 @@ def lanczos(
         )
 
     def restart(state: _State) -> _State:
-        keep = jnp.where(index < kept, state.ritz_vectors, 0)
+        keep = jnp.where(index[None, :] < kept, state.ritz_vectors, 0)
         compressed = keep.T @ jnp.where((index < size)[:, None], state.basis, 0)
         pending = jax.lax.dynamic_slice(state.basis, (size, 0), (k, p))
         basis = jax.lax.dynamic_update_slice(compressed, pending, (kept, 0))

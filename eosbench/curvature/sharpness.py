@@ -101,7 +101,7 @@ def solve(
     if p <= dense_limit(k):
         spectrum = dense_spectrum(still.product, p, k, rtol, dtype)
     else:
-        spectrum = lanczos(still.product, p, k, rtol, max_hvps, key, dtype, guess=still.gradient)
+        spectrum = lanczos(still.product, p, k, rtol, max_hvps.astype(int), key, dtype, guess=still.gradient)
     # A formula can have a finite second derivative where it has no value: x log x at -1.
     status = jnp.where(jnp.isfinite(point.gradient).all(), spectrum.status, GRADIENT_NOT_FINITE)
     status = jnp.where(jnp.isfinite(point.loss), status, LOSS_NOT_FINITE)

@@ -23,7 +23,7 @@ class Space(NamedTuple):
 
 def sorted_eigh(matrix: Float[Array, "c c"], mask: Bool[Array, " c"]) -> tuple[Array, Array]:
     """Eigenpairs of the masked rows and columns, descending; the others' come last."""
-    matrix = jnp.where(mask[:, None] & mask, matrix, 0)
+    matrix = jnp.where(mask[:, None] & mask[None, :], matrix, 0)
     floor = -2 * jnp.abs(matrix).sum(1).max() - 1
     values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(mask, 0, floor)), symmetrize_input=False)
     return values[::-1], vectors[:, ::-1]
@@ -61,7 +61,7 @@ def multiply(
     normal = jnp.where(inside & (length > 0), normal / jnp.sqrt(jnp.where(length > 0, length, 1)), 0)
     reflection = jnp.eye(len(normal), dtype=normal.dtype) - 2 * jnp.outer(normal, normal)
     block = space.basis[:b]  # every stale row is one of the carried ones
-    basis = space.basis.at[:b].set(block - 2 * normal[:b, None] * (normal[:b] @ block))
+    basis = space.basis.at[:b].set(block - 2 * jnp.outer(normal[:b], normal[:b] @ block))
     projected = reflection @ space.projected @ reflection
     ages = jnp.where(space.fresh, space.ages, reflection**2 @ space.ages)
 
@@ -78,7 +78,7 @@ def multiply(
         projected,
         space.fresh.at[row].set(True),
         ages.at[row].set(0),
-        space.filled + ~inside,
+        jnp.where(inside, space.filled, space.filled + 1),
         space.hvps + 1,
     )
 
@@ -87,8 +87,8 @@ def compress(space: Space, b: int) -> Space:
     """Only the b largest fresh Ritz pairs, when the space is full."""
     c = len(space.basis)
     values, y = sorted_eigh(space.projected, space.fresh)
-    keep = jnp.where(jnp.arange(c) < jnp.minimum(b, space.fresh.sum()), y, 0).T
     kept = jnp.arange(c) < jnp.minimum(b, space.fresh.sum())
+    keep = jnp.where(kept[None, :], y, 0).T
     return space._replace(
         basis=keep @ space.basis,
         images=keep @ space.images,

@@ -221,7 +221,7 @@ class Sharpness(eqx.Module):
         stale = live & ~space.fresh
         values, y = sorted_eigh(space.projected, space.fresh)
         values, y = values[:k], y[:, :k].T
-        coupling = jnp.where(stale, y @ space.projected, 0)
+        coupling = jnp.where(stale[None, :], y @ space.projected, 0)
         outside = y @ space.images - (values[:, None] * y + coupling) @ space.basis
         outside_norms = jnp.linalg.norm(outside, axis=1)
         residuals = jnp.sqrt(outside_norms**2 + jnp.sum(coupling**2, axis=1))
@@ -233,7 +233,7 @@ class Sharpness(eqx.Module):
         gain_outside = trusted_error(outside_norms, gap)
         errors = gain_inside + gain_outside
         scale = jnp.abs(space.projected).max()
-        tolerance = self.rtol * jnp.abs(values) + 10 * jnp.finfo(values.dtype).eps * scale
+        tolerance = jnp.asarray(self.rtol, values.dtype) * jnp.abs(values) + 10 * jnp.finfo(values.dtype).eps * scale
         worst = jnp.argmax(errors / tolerance)
         direction = jnp.where(stale, z[:, worst], 0)
         return _Estimate(
@@ -277,7 +277,7 @@ def _carry(space: Space, state: _State, drift: Float[Array, ""]) -> _State:
     z = z[:, :b].T
     ages = z**2 @ space.ages + 1
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
-    step = jnp.where(space.fresh, z, 0) * jnp.where(values[0] > 0, 1 / values[0], 0)
+    step = jnp.where(space.fresh[None, :], z, 0) * jnp.where(values[0] > 0, 1 / values[0], 0)
     vectors = (z - step @ space.projected) @ space.basis + step @ space.images
     vectors = orthonormal(vectors)
     wanted, motion, predicted = _predict(vectors, state)
