@@ -114,7 +114,7 @@ def test_a_power_of_two_is_no_matter(comparison, data):
     here, scaled = comparison.record(), comparison.record(exponent=exponent)
     assert (here.reading, here.slack) == (scaled.reading, scaled.slack)
     for key in ("measured", "predicted", "tolerance", "margin", "uncertainty"):
-        assert np.ldexp(here[key], exponent) == scaled[key]
+        assert np.ldexp(getattr(here, key), exponent) == getattr(scaled, key)
 
 
 @law
@@ -212,10 +212,10 @@ def test_a_satisfied_case_more_never_makes_the_verdict_worse(corrected, found, m
 @given(FORMS, claims(), cases("violated"))
 def test_a_violated_case_more_never_makes_the_verdict_better(corrected, found, more):
     """Unless it is a step of the argument, in a claim that has positive controls: that can take a refutation back."""
-    sharp = {case["check"] for case in found if case["role"] == "positive control"}
+    sharp = {case.check for case in found if case.role == "positive control"}
     after = rank(corrected, [*found, more])
     assert after >= RANKS.index("inconclusive")
-    if not sharp or more["check"] in sharp:
+    if not sharp or more.check in sharp:
         assert after >= rank(corrected, found)
 
 
