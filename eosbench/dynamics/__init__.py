@@ -20,11 +20,11 @@ from eosbench.dynamics.orbits import amplitude_law as amplitude_law
 from eosbench.dynamics.orbits import cycle_multiplier as cycle_multiplier
 from eosbench.dynamics.orbits import scalar_derivatives as scalar_derivatives
 from eosbench.dynamics.orbits import two_cycle as two_cycle
+from eosbench.dynamics.progress_line import progress_line as progress_line
 from eosbench.dynamics.self_stabilization import EdgePoint as EdgePoint
 from eosbench.dynamics.self_stabilization import edge_point as edge_point
 from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
 from eosbench.dynamics.training import Run as Run
-from eosbench.dynamics.training import progress_line as progress_line
 from eosbench.dynamics.training import train as train
