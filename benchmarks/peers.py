@@ -340,7 +340,7 @@ def scaling() -> None:
 
 def memory() -> None:
     """Temporary memory of the compiled loop with the tracker beyond that without, in vectors of length p."""
-    from eosbench.dynamics.training import _advance, _begin  # the compiled halves of `train`
+    from eosbench.dynamics.training import _advance, _begin, _read_step  # the parts of `train`
 
     rows = []
     for n, width in ((500, 200), (50, 2200)):
@@ -348,8 +348,9 @@ def memory() -> None:
         p = ravel_pytree(params)[0].size
         sizes = {}
         for name, probes in (("plain", {}), ("tracked", {"s": Sharpness()})):
-            state = _begin(loss, params, Partial(optax.sgd, jnp.float32(ETA)), probes)
-            compiled = _advance.lower(loss, state, Partial(optax.sgd, jnp.float32(ETA)), 10, probes).compile()
+            step, init = _read_step(loss, params, Partial(optax.sgd, jnp.float32(ETA)), probes)
+            state = _begin(step.loss, step.trackers, init, params)
+            compiled = _advance.lower(step, state, 10, False).compile()
             analysis = compiled.compiled.memory_analysis()
             sizes[name] = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
         rows.append(

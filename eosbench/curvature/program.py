@@ -5,6 +5,9 @@ other data is still the same method, and a global that was bound anew leaves the
 much: a lambda that is written down in a loop is another function in each turn. So a function is traced anew in every
 call, which takes milliseconds where compiling takes seconds: the program without its constants is the key, and the
 constants, among them the data of a loss, are arguments of what is compiled.
+
+A function is what it returns when it is called. One that is itself the result of `jax.jit` returns what JAX has kept of
+it, here as elsewhere.
 """
 
 import functools

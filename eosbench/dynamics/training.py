@@ -1,54 +1,27 @@
 """The compiled training loop: any optax optimizer, with measurements of the curvature along the way."""
 
-import sys
-import time
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol, TextIO, TypeAlias
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.flatten_util import ravel_pytree
-from jax.tree_util import Partial
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import Linearization, Loss, check_loss, check_params, linearize
-
-
-class Probe(Protocol):
-    """A measurement with a memory: `init` at the first point, `measure` at every `every`-th point.
-
-    A plain function of the parameters that returns an array (or a pytree of arrays) is a probe too.
-    """
-
-    every: int
-
-    def init(self, point: Linearization) -> PyTree[Array]: ...
-
-    def measure(self, point: Linearization, state: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]: ...
-
-
-Optimizer: TypeAlias = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
-
-
-class TrainState(eqx.Module):
-    """Everything that the rest of a run depends on: give it to `train` in place of params to continue exactly.
-
-    Attributes:
-        params: as they stand.
-        optimizer: the state of the optimizer.
-        probes: the memory of each probe, the tracked vectors and their random keys among it.
-        step: how many steps were taken, scalar.
-    """
-
-    params: PyTree[Array]
-    optimizer: PyTree[Array]
-    probes: dict[str, Any]
-    step: Int[Array, ""]
+from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.program import Recorded, read, read_loss
+from eosbench.dynamics.optimizers import Optimizer, read_optimizer
+from eosbench.dynamics.probes import Probes, Tracker, as_tracker, observer, sorted_probes
+from eosbench.dynamics.progress_line import progress_line as progress_line
+from eosbench.dynamics.shapes import listed, shapes
+from eosbench.dynamics.state import TrainState as TrainState
+from eosbench.dynamics.state import as_expected, read_state
+from eosbench.dynamics.state import save_state as save_state
 
 
 class Run(eqx.Module):
@@ -60,12 +33,26 @@ class Run(eqx.Module):
         probes: for each name what the probe recorded, with a leading axis of measurements (steps / every of them),
             taken at the same points as `loss`.
         state: where the run stands, for `train` to continue and `save_state` to write.
+        finite: whether the loss and all parameters were finite before each step, shape (steps,).
     """
 
     loss: Float[Array, " steps"]
     params: PyTree[Array]
     probes: dict[str, Any]
     state: TrainState
+    finite: Bool[Array, " steps"]
+
+    @property
+    def diverged_at(self) -> int | None:
+        """The index into `loss` of the first step at which loss or parameters were not finite.
+
+        None if there is none, and the number of steps if only the parameters after the last one are not finite. It is
+        looked up on the host; compiled code has `finite`.
+        """
+        if isinstance(self.finite, jax.core.Tracer) or self.finite.ndim != 1:
+            raise ValueError("diverged_at is that of one run, outside of compiled functions: look at finite instead.")
+        steps = np.append(self.finite, _all_finite(self.params))
+        return None if steps.all() else int(np.argmin(steps))
 
 
 def train(
@@ -73,230 +60,174 @@ def train(
     params: PyTree[Array] | TrainState,
     optimizer: Optimizer,
     steps: int,
-    probes: Mapping[str, Probe | Callable[[Any], PyTree[Array]]] | None = None,
+    probes: Probes | None = None,
     *,
     chunk: int | None = None,
     on_chunk: Callable[[Run], None] | None = None,
+    stop_diverged: bool = False,
 ) -> Run:
     """Full-batch training in one compiled loop; nothing crosses to the host between steps.
 
-    It is compiled once for a loss, an optimizer, probes, the shapes of `params`, and `steps`. Loss and optimizer are
-    recognized by identity where they are functions, and by their arrays' shapes where they are pytrees:
+    Loss, optimizer and probes are read anew in each call (see `eosbench.curvature.program`), so any of them may be a
+    method of an object that has changed. The loop is compiled once for what they compute, the shapes of `params` and of
+    the data, and `steps`. Numbers in an optimizer are a part of what it computes: for a sweep over step sizes pass it
+    as a recipe, `Partial(optax.sgd, eta)`, whose floating numbers are arguments of the compiled loop.
 
-    * a loss that carries its data should be an `eqx.Module` or a `jax.tree_util.Partial`;
-    * for a sweep over step sizes pass the optimizer as a recipe, `Partial(optax.sgd, eta)`: its floating numbers are
-      arguments of the compiled loop, while every new `optax.sgd(eta)` is a new function and compiles again.
-
-    A run that diverges completes, with non-finite entries.
+    A run that diverges completes, with non-finite entries; see `stop_diverged` and `Run.diverged_at`.
 
     Args:
         loss: a map from a pytree to a real scalar.
         params: where to start, any pytree of float32 or float64 arrays; or the `state` of an earlier run, to continue.
-        optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one.
+        optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
+            the gradient and the loss under the names that optax has for them, so that line searches work.
         steps: how many.
         probes: measurements by name: a `Sharpness`, or functions of the parameters.
         chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
             is the same, bit for bit; its histories are NumPy arrays.
         on_chunk: called with the run of each chunk, to show progress (`progress_line`) or to save its `state`.
+        stop_diverged: end with the first step at which loss or parameters are not finite, which is then the last of the
+            histories. Steps after it cost nothing, and no further chunk is begun.
 
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
     """
-    start = params.params if isinstance(params, TrainState) else params
-    check_params(start)
     steps = as_integer("steps", steps)
     chunk = steps if chunk is None else as_integer("chunk", chunk)
-    wrapped = _as_probes(probes)
-    recipe = _with_array_numbers(optimizer, start)
-    state = params if isinstance(params, TrainState) else _begin(loss, params, recipe, wrapped)
-    # The counter is read only to continue: a fresh run may itself be traced.
-    taken = int(state.step) if isinstance(params, TrainState) else 0
+    if isinstance(params, Run):
+        raise TypeError("params is a Run: pass its state, run.state, to continue, or run.params to start from there.")
+    if isinstance(params, TrainState):
+        step, init = _read_step(loss, params.params, optimizer, probes, continued=True)
+        state = as_expected(params, eqx.filter_eval_shape(_begin, step.loss, step.trackers, init, params.params))
+    else:
+        step, init = _read_step(loss, params, optimizer, probes)
+        state = _begin(step.loss, step.trackers, init, params)
     if chunk >= steps:
-        run = _stretch(loss, state, recipe, steps, wrapped, taken)
+        run = _stretch(step, state, steps, stop_diverged)
         if on_chunk is not None:
             on_chunk(run)
         return run
     runs: list[Run] = []
     for done in range(0, steps, chunk):
-        run = _stretch(loss, state, recipe, min(chunk, steps - done), wrapped, taken + done)
+        run = _stretch(step, state, min(chunk, steps - done), stop_diverged)
         state = run.state
         runs.append(eqx.tree_at(lambda r: (r.params, r.state), jax.device_get(run), (None, None)))
         if on_chunk is not None:
             on_chunk(run)
+        if stop_diverged and run.diverged_at is not None:
+            break
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
-    return Run(joined.loss, state.params, joined.probes, state)
-
-
-def progress_line(steps: int, stream: TextIO = sys.stderr) -> Callable[[Run], None]:
-    """An `on_chunk` for `train` that tells how far a run of `steps` steps is, its loss and the time left.
-
-    On a terminal it keeps to one line; elsewhere it writes a line for each chunk.
-    """
-    begun = time.monotonic()
-    before: list[int] = []
-
-    def tell(run: Run) -> None:
-        step = int(run.state.step)
-        before.append(step - len(run.loss))
-        rate = (step - before[0]) / max(time.monotonic() - begun, 1e-9)
-        left = (before[0] + steps - step) / rate
-        line = f"step {step} of {before[0] + steps}, loss {float(run.loss[-1]):.4g}, {left:.0f} s left"
-        stream.write(f"\r{line:<72}" if stream.isatty() else f"{line}\n")
-        stream.flush()
-
-    return tell
-
-
-def save_state(path: str | Path, state: TrainState) -> None:
-    """Write the state of a run to a file, for `load_state`."""
-    eqx.tree_serialise_leaves(path, _with_key_data(state))
+    return Run(joined.loss, state.params, joined.probes, state, joined.finite)
 
 
 def load_state(
-    path: str | Path,
-    loss: Loss,
-    params: PyTree[Array],
-    optimizer: Optimizer,
-    probes: Mapping[str, Probe | Callable[[Any], PyTree[Array]]] | None = None,
+    path: str | Path, loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: Probes | None = None
 ) -> TrainState:
     """Read a state that `save_state` wrote, for the same loss, optimizer and probes and `params` of the same shapes.
 
     Raises:
-        RuntimeError: the file holds the state of something else.
+        FileNotFoundError: there is no such file.
+        ValueError: the file is damaged, or holds the state of something else.
     """
-    wrapped = _as_probes(probes)
-    like = eqx.filter_eval_shape(_begin, loss, params, _with_array_numbers(optimizer, params), wrapped)
-    data = eqx.tree_deserialise_leaves(path, eqx.filter_eval_shape(_with_key_data, like))
-    return jax.tree.map(lambda leaf, shape: jax.random.wrap_key_data(leaf) if _is_key(shape) else leaf, data, like)
+    step, init = _read_step(loss, params, optimizer, probes)
+    return read_state(path, eqx.filter_eval_shape(_begin, step.loss, step.trackers, init, params))
 
 
-def _is_key(leaf: Any) -> bool:
-    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+class _Step(eqx.Module):
+    """All that a step of training calls, as it was read."""
+
+    loss: Recorded
+    update: Recorded
+    observe: Recorded
+    trackers: dict[str, Tracker]
 
 
-def _with_key_data(state: TrainState) -> TrainState:
-    return jax.tree.map(lambda leaf: jax.random.key_data(leaf) if _is_key(leaf) else leaf, state)
-
-
-class _Function(eqx.Module):
-    function: Callable[[Any], PyTree[Array]]
-    every: int = 1
-
-    def init(self, point: Linearization) -> None:
-        return None
-
-
-def _as_probes(probes: Any) -> dict[str, Any]:
-    if probes is not None and not isinstance(probes, Mapping):
+def _read_step(
+    loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: Probes | None, continued: bool = False
+) -> tuple[_Step, Recorded]:
+    """The step, and the optimizer's init."""
+    check_params(params)
+    functions, others = sorted_probes(probes)
+    try:
+        # A probe with a memory needs exact products; without one, the step is the user's own.
+        with jax.default_matmul_precision("highest") if others else contextlib.nullcontext():
+            recorded = read_loss(loss, params)
+    except Exception as error:
+        if not continued:
+            raise
         raise TypeError(
-            f"probes is a {type(probes).__name__}: it must map names to probes, as in "
-            "probes={'sharpness': Sharpness()}."
-        )
-    return {name: _as_probe(name, probe) for name, probe in (probes or {}).items()}
-
-
-def _as_probe(name: str, probe: Any) -> Any:
-    if isinstance(probe, type):
-        raise TypeError(f"probes[{name!r}] is the class {probe.__name__}: it must be an instance, {probe.__name__}().")
-    if hasattr(probe, "init") and hasattr(probe, "measure"):
-        return probe
-    if not callable(probe):
-        raise TypeError(
-            f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, or a function of the parameters."
-        )
-    return _Function(probe)
-
-
-_OPTIMIZERS = (
-    "it must be an optax.GradientTransformation, such as optax.sgd(0.1), or a recipe for one, such as "
-    "Partial(optax.sgd, 0.1)."
-)
-
-
-def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimizer:
-    """The floats of a recipe as arrays, so that another step size is another argument and not another program."""
-    if not callable(optimizer) and not isinstance(optimizer, optax.GradientTransformation):
-        raise TypeError(f"optimizer is {optimizer!r}, a {type(optimizer).__name__}: {_OPTIMIZERS}")
-    if not isinstance(optimizer, Partial):
-        return optimizer
-    dtype = jax.tree.leaves(params)[0].dtype  # a wider scalar would widen the updates
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, optimizer)
-
-
-def _transformation(optimizer: Optimizer) -> optax.GradientTransformation:
-    made = optimizer if isinstance(optimizer, optax.GradientTransformation) else optimizer()
-    if not isinstance(made, optax.GradientTransformation):
-        raise TypeError(f"optimizer returned a {type(made).__name__}: {_OPTIMIZERS}")
-    return made
+            f"params is a state that holds params {listed(shapes(params))}, which loss does not take "
+            f"({type(error).__name__}: {error}): continue with the loss that it was made with."
+        ) from error
+    init, update = read_optimizer(optimizer, recorded, params)
+    trackers = {name: as_tracker(name, probe, recorded, params) for name, probe in others.items()}
+    return _Step(recorded, update, read(observer(functions), params), trackers), init
 
 
 @eqx.filter_jit
-def _begin(loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: dict[str, Any]) -> TrainState:
-    check_loss(loss, params)
-    with_memory = {name: probe for name, probe in probes.items() if not isinstance(probe, _Function)}
+def _begin(loss: Recorded, trackers: dict[str, Tracker], init: Recorded, params: PyTree[Array]) -> TrainState:
+    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), params)
     memory = {}
-    if with_memory:
+    if trackers:
         point = linearize(loss, params)
-        memory = {name: probe.init(point) for name, probe in with_memory.items()}
-    params = jax.tree.map(jnp.asarray, params)
-    return TrainState(params, _transformation(optimizer).init(params), memory, jnp.asarray(0))
+        memory = {name: tracker.init(point) for name, tracker in trackers.items()}
+    return TrainState(params, init(params), memory, jnp.asarray(0))
 
 
-def _stretch(
-    loss: Loss, state: TrainState, optimizer: Optimizer, steps: int, probes: dict[str, Any], taken: int
-) -> Run:
-    run = _advance(loss, state, optimizer, steps, probes)
-    due = {name: slice(-taken % probe.every, None, probe.every) for name, probe in probes.items()}
+def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
+    every = {name: tracker.every for name, tracker in step.trackers.items()}
+    # The counter is read only where it matters, for the state may be traced.
+    taken = int(state.step) if any(number > 1 for number in every.values()) else 0
+    run = _advance(step, state, steps, stop_diverged)
+    if stop_diverged and isinstance(run.finite, jax.core.Tracer):
+        raise ValueError(
+            "stop_diverged is True inside a compiled function, which cannot return fewer steps: leave it out."
+        )
+    if stop_diverged and run.diverged_at is not None:
+        steps = min(run.diverged_at + 1, steps)
+
+    due = {name: slice(-taken % every.get(name, 1), steps, every.get(name, 1)) for name in run.probes}
     records = {name: jax.tree.map(lambda x, rows=due[name]: x[rows], run.probes[name]) for name in run.probes}
-    return Run(run.loss, run.params, records, run.state)
+    return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps])
 
 
 @eqx.filter_jit
-def _advance(loss: Loss, state: TrainState, optimizer: Optimizer, steps: int, probes: dict[str, Any]) -> Run:
-    transformation = _transformation(optimizer)
+def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
     _, unravel = ravel_pytree(state.params)
 
     def measured(state: TrainState) -> tuple:
-        records = {name: probe.function(state.params) for name, probe in probes.items() if isinstance(probe, _Function)}
-        if not state.probes:
-            value, gradient = jax.value_and_grad(loss)(state.params)
-            return value, gradient, records, state.probes
-        point = linearize(loss, state.params)
-        memory = dict(state.probes)
-        for name in memory:
-            measure, every = Partial(_measure, name, probes[name]), probes[name].every
-            if every == 1:
-                records[name], memory[name] = measure(point, memory[name])
+        records, memory = step.observe(state.params), dict(state.probes)
+        if not step.trackers:
+            value, gradient = jax.value_and_grad(step.loss)(state.params)
+            return value, gradient, records, memory
+        point = linearize(step.loss, state.params)
+        for name, tracker in step.trackers.items():
+            if tracker.every == 1:
+                records[name], memory[name] = tracker.measure(point, memory[name])
             else:
-                records[name], memory[name] = _only_if(state.step % every == 0, measure, point, memory[name])
+                due = state.step % tracker.every == 0
+                records[name], memory[name] = tracker.measure_if(due, point, memory[name])
         return point.loss, unravel(point.gradient), records, memory
 
-    def update(state: TrainState, _: None) -> tuple[TrainState, tuple]:
+    def update(state: TrainState) -> tuple[TrainState, tuple]:
         value, gradient, records, memory = measured(state)
-        for name, record in records.items():
-            _check_record(name, record)
-        updates, optimizer_state = transformation.update(gradient, state.optimizer, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(params, optimizer_state, memory, state.step + 1), (value, records)
+        finite = jnp.isfinite(value) & _all_finite(state.params)
+        params, optimizer = step.update(value, gradient, state.optimizer, state.params)
+        return TrainState(params, optimizer, memory, state.step + 1), (value, records, finite)
 
-    state, (values, records) = jax.lax.scan(update, state, None, length=steps)
-    return Run(values, state.params, records, state)
+    def update_if_finite(carry: tuple[TrainState, Bool[Array, ""]], _: None) -> tuple[tuple, tuple]:
+        state, running = carry
+        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(update, state)[1])
+        state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
+        return (state, running & history[-1]), history
 
-
-def _measure(name: str, probe: Probe, point: Linearization, state: PyTree[Array]) -> tuple:
-    result = probe.measure(point, state)
-    if not isinstance(result, tuple) or len(result) != 2:
-        raise TypeError(f"probes[{name!r}] measured {result!r}: it must return a pair, the record and the state.")
-    return result
-
-
-def _check_record(name: str, record: Any) -> None:
-    leaves = jax.tree.leaves(record)
-    if not leaves or not all(eqx.is_array_like(leaf) for leaf in leaves):
-        raise TypeError(f"probes[{name!r}] returned {record!r}: it must return an array or a pytree of arrays.")
+    if stop_diverged:
+        (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
+    else:
+        state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
+    values, records, finite = history
+    return Run(values, state.params, records, state, finite)
 
 
-def _only_if(due: Bool[Array, ""], measure: Callable, point: Linearization, state: PyTree[Array]) -> tuple:
-    shapes = eqx.filter_eval_shape(measure, point, state)[0]
-    blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
-    return jax.lax.cond(due, lambda: measure(point, state), lambda: (blank, state))
+@jax.jit
+def _all_finite(params: PyTree[Array]) -> Bool[Array, ""]:
+    return jnp.asarray([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(params)]).all()

@@ -48,23 +48,11 @@ def test_a_diverging_run_completes():
     assert not run.probes["sharpness"].converged[-1]
 
 
-class _Counted:
-    """A loss that counts how often it is traced."""
-
-    def __init__(self):
-        self.traces = 0
-
-    def __call__(self, x):
-        self.traces += 1
-        return jnp.sum(x**4)
-
-
-def test_another_start_or_step_size_does_not_compile_again():
-    loss = _Counted()
+def test_another_start_or_step_size_does_not_compile_again(compilations):
+    starts, probes = [jnp.full(5, 0.5 + i) for i in range(3)], {"sharpness": Sharpness()}
     for i, eta in enumerate((0.1, 0.2, 0.3)):
-        run = train(loss, jnp.full(5, 0.5 + i), Partial(optax.sgd, eta), 100, {"sharpness": Sharpness()})
-        first = loss.traces if i == 0 else first
-    assert loss.traces == first
+        run = train(Partial(quadratic, starts[i]), starts[i], Partial(optax.sgd, eta), 100, probes)
+        assert (compilations() > 0) == (i == 0)
     assert run.params.dtype == jnp.float64
 
 
@@ -192,8 +180,6 @@ def test_a_run_resumed_from_a_file_is_the_uninterrupted_run(tmp_path, long_run):
     assert_same_bits(second.params, whole.params)
     joined = jax.tree.map(lambda a, b: np.concatenate([a, b]), first.probes, second.probes)
     assert_same_bits(joined, whole.probes)
-    with pytest.raises(RuntimeError):
-        load_state(tmp_path / "state.eqx", loss, x, Partial(optax.sgd, 0.01), PROBES)
 
 
 def test_a_run_in_chunks_is_the_run_in_one(long_run):
