@@ -21,8 +21,8 @@ class Document:
     """Something that makes statements: a paper, a talk, a poster, a review.
 
     `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
-    ("A. Author and B. Author"), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into the
-    report's list of sources.
+    (all joined by "and", as in BibTeX), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into
+    the report's list of sources.
     """
 
     key: str
