@@ -13,8 +13,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import Loss, check_params, linearize
+from eosbench.curvature.operator import Loss, check_params, linearize, with_args
 from eosbench.curvature.program import Recorded, read, read_loss
+from eosbench.curvature.shown import as_html, has_numbers
+from eosbench.curvature.tracker import Track
 from eosbench.dynamics.optimizers import Optimizer, read_optimizer
 from eosbench.dynamics.probes import Probes, Tracker, as_tracker, observer, sorted_probes
 from eosbench.dynamics.progress_line import progress_line as progress_line
@@ -54,6 +56,18 @@ class Run(eqx.Module):
         steps = np.append(self.finite, _all_finite(self.params))
         return None if steps.all() else int(np.argmin(steps))
 
+    def __repr__(self) -> str:
+        """How many steps, the loss at their ends, and the last of what each probe recorded; else the shapes."""
+        if not has_numbers(self.loss, self.finite) or self.loss.ndim != 1 or not len(self.loss):
+            return eqx.tree_pformat(self)
+        told = [f"{len(self.loss)} steps", f"loss {float(self.loss[0]):.4g} to {float(self.loss[-1]):.4g}"]
+        told += [f"diverged at step {self.diverged_at}"] if self.diverged_at is not None else []
+        told += [f"{name}: {record!r}" for name, record in self.probes.items() if isinstance(record, Track)]
+        return f"Run({', '.join(told)})"
+
+    def _repr_html_(self) -> str:
+        return as_html(repr(self))
+
 
 def train(
     loss: Loss,
@@ -62,6 +76,7 @@ def train(
     steps: int,
     probes: Probes | None = None,
     *,
+    args: tuple = (),
     chunk: int | None = None,
     on_chunk: Callable[[Run], None] | None = None,
     stop_diverged: bool = False,
@@ -76,12 +91,13 @@ def train(
     A run that diverges completes, with non-finite entries; see `stop_diverged` and `Run.diverged_at`.
 
     Args:
-        loss: a map from a pytree to a real scalar.
+        loss: a map from a pytree, and `args`, to a real scalar.
         params: where to start, any pytree of float32 or float64 arrays; or the `state` of an earlier run, to continue.
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
             the gradient and the loss under the names that optax has for them, so that line searches work.
         steps: how many.
         probes: measurements by name: a `Sharpness`, or functions of the parameters.
+        args: what `loss` takes after `params`, such as data.
         chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
             is the same, bit for bit; its histories are NumPy arrays.
         on_chunk: called with the run of each chunk, to show progress (`progress_line`) or to save its `state`.
@@ -91,6 +107,7 @@ def train(
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
     """
+    loss = with_args(loss, args)
     steps = as_integer("steps", steps)
     chunk = steps if chunk is None else as_integer("chunk", chunk)
     if isinstance(params, Run):
@@ -120,7 +137,13 @@ def train(
 
 
 def load_state(
-    path: str | Path, loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: Probes | None = None
+    path: str | Path,
+    loss: Loss,
+    params: PyTree[Array],
+    optimizer: Optimizer,
+    probes: Probes | None = None,
+    *,
+    args: tuple = (),
 ) -> TrainState:
     """Read a state that `save_state` wrote, for the same loss, optimizer and probes and `params` of the same shapes.
 
@@ -128,7 +151,7 @@ def load_state(
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds the state of something else.
     """
-    step, init = _read_step(loss, params, optimizer, probes)
+    step, init = _read_step(with_args(loss, args), params, optimizer, probes)
     return read_state(path, eqx.filter_eval_shape(_begin, step.loss, step.trackers, init, params))
 
 

@@ -44,7 +44,14 @@ def test_a_track_shows_its_last_measurement():
     assert repr(track).endswith("; 3 products each, 100% converged)")
     assert repr(jax.tree.map(lambda leaf: leaf[0], track)).endswith("; 3 products, converged)")
     assert repr(jax.tree.map(lambda leaf: leaf[:0], track)) == "Track(no measurement)"
+    assert repr(run).startswith(f"Run(5 steps, loss 3 to {float(run.loss[-1]):.4g}, s: Track(5 measurements")
+    assert run._repr_html_() == f"<pre>{run}</pre>"
     assert track._repr_html_().startswith("<pre>Track(5")
+
+
+def test_a_run_that_diverged_says_where():
+    run = eosbench.train(loss, jnp.ones(3), optax.sgd(1e200), 5, {"x": lambda x: x})
+    assert repr(run) == "Run(5 steps, loss 3 to nan, diverged at step 1)"
 
 
 def test_what_has_no_numbers_shows_its_shapes():

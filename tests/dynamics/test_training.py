@@ -206,3 +206,14 @@ def test_progress_is_told_by_the_chunk():
     assert [line.split(",")[0] for line in lines] == ["step 10 of 25", "step 20 of 25", "step 25 of 25"]
     assert lines[-1].endswith("0 s left")
     assert "loss " in lines[0]
+
+
+def test_data_go_in_args():
+    def loss(params, data):
+        return jnp.sum(data * params**2) / 2
+
+    run = train(loss, jnp.ones(2), optax.sgd(0.5), 2, args=(jnp.asarray([1.0, 2.0]),))
+    np.testing.assert_allclose(run.loss, [1.5, 0.125])
+    np.testing.assert_allclose(run.params, [0.25, 0.0])
+    with pytest.raises(TypeError, match="args is a float: it must be a tuple"):
+        train(loss, jnp.ones(2), optax.sgd(0.5), 2, args=1.0)
