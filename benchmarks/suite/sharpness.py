@@ -113,20 +113,19 @@ class Tracked(Warm):
 
     track_error.unit = "relative"
 
-    def track_retraces(self):
-        """How often another start of the same shapes makes JAX trace the loss again."""
+    def track_recompilations(self):
+        """How many programs another start of the same shapes makes JAX compile."""
         import jax
 
-        traces = []
-
-        def counted(params):
-            traces.append(1)
-            return self.loss(params)
-
-        self.train(counted, self.start, self.optimizer, STEPS, self.probes)
-        first = len(traces)
-        self.train(counted, jax.tree.map(lambda x: 1.01 * x, self.start), self.optimizer, STEPS, self.probes)
-        return len(traces) - first
+        compiled = []
+        jax.monitoring.register_event_duration_secs_listener(
+            lambda event, *_, **__: compiled.append(event) if event.endswith("jaxpr_to_mlir_module_duration") else None
+        )
+        start = jax.tree.map(lambda x: 1.01 * x, self.start)
+        self.train(self.loss, self.start, self.optimizer, STEPS, self.probes)
+        first = len(compiled)
+        self.train(self.loss, start, self.optimizer, STEPS, self.probes)
+        return len(compiled) - first
 
     def time_train_with_sharpness(self):
         self.train(self.loss, self.start, self.optimizer, 4 * STEPS, self.probes).loss.block_until_ready()

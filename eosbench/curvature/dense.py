@@ -36,7 +36,7 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     hessian = jax.vmap(product)(jnp.eye(p, dtype=dtype))
     unit = binary_unit(hessian)
     hessian = hessian / unit
-    wide = jnp.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
+    wide = np.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
     hessian = (hessian + hessian.T).astype(wide) / 2
     values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
     norm = jnp.abs(values).max()

@@ -47,9 +47,9 @@ class Density(eqx.Module):
 
     def smoothed(self, grid: Float[Array, " g"], width: float) -> Float[Array, " g"]:
         """The density on a grid, each node spread to a Gaussian of standard deviation `width`; it integrates to one."""
-        z = (grid[:, None, None] - self.nodes) / width
+        z = (grid[:, None, None] - self.nodes[None]) / width
         bumps = jnp.exp(-(z**2) / 2) / (width * jnp.sqrt(2 * jnp.pi))
-        return jnp.mean(jnp.sum(self.weights * bumps, axis=2), axis=1)
+        return jnp.mean(jnp.sum(self.weights[None] * bumps, axis=2), axis=1)
 
 
 @compiled

@@ -46,7 +46,7 @@ def read_optimizer(optimizer: Optimizer, loss: Loss, params: PyTree[Array]) -> t
         if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
             ours, theirs = difference(shapes(params), shapes(updates))
             raise TypeError(
-                f"optimizer returned an update {theirs} for params {ours}: it must be one for these params."
+                f"optimizer returned an update {theirs} for params {ours}: it must return one of their shapes."
             )
         return optax.apply_updates(params, updates), state
 
@@ -60,7 +60,7 @@ def read_optimizer(optimizer: Optimizer, loss: Loss, params: PyTree[Array]) -> t
         if _kind(before)[0] != _kind(after)[0]:
             break
         start = read(lambda params, start=start, after=after: jax.tree.map(_widened, start(params), after), params)
-    was, turned = difference(shapes(before), shapes(after))
+    was, turned = (words or "nothing" for words in difference(shapes(before), shapes(after)))
     raise TypeError(f"optimizer turned its state from {was} into {turned}: it must keep its shapes and dtypes.")
 
 

@@ -22,10 +22,10 @@ def difference(first: dict[str, str], second: dict[str, str]) -> tuple[str, str]
 
 
 def listed(entries: dict[str, str]) -> str:
-    """The first entries, in words."""
+    """The first entries, in words; empty if there are none."""
     words = [f"{path} {what}".strip().removeprefix(".") for path, what in entries.items()]
     more = f" and {len(words) - SHOWN} more" if len(words) > SHOWN else ""
-    return ", ".join(words[:SHOWN]) + more or "nothing there"
+    return ", ".join(words[:SHOWN]) + more
 
 
 def _told(leaf: Any) -> str:

@@ -71,8 +71,8 @@ def read_state(path: str | Path, like: TrainState) -> TrainState:
         FileNotFoundError, ValueError: see `load_state`.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        with open(path, "rb") as file, np.lib.npyio.NpzFile(file, allow_pickle=False) as archive:
+            arrays = dict(archive)
         held = json.loads(str(arrays["shapes"]))
     except FileNotFoundError:
         raise FileNotFoundError(
@@ -82,18 +82,30 @@ def read_state(path: str | Path, like: TrainState) -> TrainState:
         raise ValueError(
             f"path is {str(path)!r}, which is damaged or was not written by save_state ({error}): give another one."
         ) from None
-    _check_shapes(f"the state in {str(path)!r}", held, shapes(like))
+    _check_shapes(f"path is {str(path)!r}, a state that", held, shapes(like))
     leaves = [_as(shape, arrays[name]) for name, shape in zip(shapes(like), jax.tree.leaves(like), strict=True)]
     return jax.tree.unflatten(jax.tree.structure(like), leaves)
 
 
 def _check_shapes(what: str, held: dict[str, str], needed: dict[str, str]) -> None:
-    if held != needed:
-        has, needs = difference(held, needed)
+    for part in (".params", ".optimizer", ".probes"):  # other params make another state of optimizer and probes
+        has, needs = difference(_under(part, held), _under(part, needed))
+        if not has and not needs:
+            continue
+        given = "the loss, optimizer and probes given"
+        if not needs:
+            sentence = f"holds {has}, which {given} have not"
+        elif not has:
+            sentence = f"lacks {needs}, which {given} have"
+        else:
+            sentence = f"holds {has}, but {given} go with {needs}"
         raise ValueError(
-            f"{what} holds {has}, but the loss, optimizer and probes given go with {needs}: continue with those that "
-            "it was made with, or start anew from its params."
+            f"{what} {sentence}: continue with those that it was made with, or start anew from its params."
         )
+
+
+def _under(part: str, entries: dict[str, str]) -> dict[str, str]:
+    return {path: words for path, words in entries.items() if path.startswith(part)}
 
 
 def _data(leaf: Array) -> Array:

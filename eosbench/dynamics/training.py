@@ -130,7 +130,7 @@ def train(
         runs.append(eqx.tree_at(lambda r: (r.params, r.state), jax.device_get(run), (None, None)))
         if on_chunk is not None:
             on_chunk(run)
-        if stop_diverged and run.diverged_at is not None:
+        if stop_diverged and not run.finite.all():
             break
     joined = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
     return Run(joined.loss, state.params, joined.probes, state, joined.finite)
@@ -205,9 +205,8 @@ def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         raise ValueError(
             "stop_diverged is True inside a compiled function, which cannot return fewer steps: leave it out."
         )
-    if stop_diverged and run.diverged_at is not None:
-        steps = min(run.diverged_at + 1, steps)
-
+    if stop_diverged and not run.finite.all():
+        steps = int(run.finite.argmin()) + 1
     due = {name: slice(-taken % every.get(name, 1), steps, every.get(name, 1)) for name in run.probes}
     records = {name: jax.tree.map(lambda x, rows=due[name]: x[rows], run.probes[name]) for name in run.probes}
     return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps])

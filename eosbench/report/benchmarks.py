@@ -104,7 +104,8 @@ def _kind(benchmark: str) -> Kind:
     own = benchmark.rpartition(".")[2]
     prefixes: dict[str, Kind] = {
         "track_hvps": "count",
-        "track_retraces": "count",
+        "track_recompilations": "count",
+        "track_retraces": "count",  # of earlier commits, whose loss was traced once
         "track_error": "error",
         "time": "time",
         "peakmem": "memory",

@@ -49,11 +49,11 @@ KINDS = {
 @pytest.mark.parametrize("probes", [{}, {"sharpness": Sharpness()}])
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_follows_the_data_of_its_loss(kind, probes):
-    task = Task()
+    task, optimizer = Task(), optax.sgd(0.1)
     loss = KINDS[kind](task)
     for a in (1.0, 2.0, 1.0):
         task.a = jnp.asarray(a)
-        run = train(loss, W, optax.sgd(0.1), 3, probes)
+        run = train(loss, W, optimizer, 3, probes)
         np.testing.assert_allclose(run.loss, 2 * a * (1 - 0.1 * a) ** (2 * np.arange(3)), rtol=1e-12)
         np.testing.assert_allclose(run.params, (1 - 0.1 * a) ** 3, rtol=1e-12)
         if probes:
@@ -95,7 +95,7 @@ def test_a_probe_of_ones_own_is_compiled_once_for_what_it_computes(compilations)
         np.testing.assert_allclose(record, factor * np.arange(1.0, 4.0), rtol=1e-12)
         assert (compilations() > 0) == (i == 0)
     task.a = jnp.asarray(5.0)
-    record = train(loss, W, optimizer, 3, {"c": Counting(factors[0], task)}).probes["c"]
+    record = train(loss, W, optimizer, 3, {"c": Counting(factors[0], task), "t": task}).probes["c"]
     np.testing.assert_allclose(record, 10 * np.arange(1.0, 4.0), rtol=1e-12)
 
 
