@@ -118,6 +118,8 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Recorded, bool]:
+    # A NumPy number would be a part of the program, where an array is an argument.
+    function = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, function)
     # A new function each time, for JAX keeps traces under the identity of what it traced.
     closed, shapes = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*arguments)
     reader, out_tree = _Reader(), jax.tree.structure(shapes)
@@ -135,7 +137,10 @@ def _key_of_rules(loss: Recorded, params: PyTree[Array]) -> Hashable:
 
     keys = []
     for _ in range(ORDERS):
-        closed = jax.make_jaxpr(derivative)(loss.constants, params, params)
+        try:
+            closed = jax.make_jaxpr(derivative)(loss.constants, params, params)
+        except Exception:  # a derivative that the loss has not, so that no compiled code can rest on it either
+            break
         reader = _Reader()
         keys.append(reader.jaxpr(closed.jaxpr, closed.consts))
         if not reader.has_rules:

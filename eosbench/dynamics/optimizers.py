@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
@@ -79,7 +80,8 @@ def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimize
     if not isinstance(optimizer, Partial):
         return optimizer
     dtype = jax.tree.leaves(params)[0].dtype  # a wider scalar would widen the updates
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, optimizer)
+    made = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, optimizer)
+    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, made)
 
 
 def _transformation(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:

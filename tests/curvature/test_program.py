@@ -298,3 +298,12 @@ def test_what_a_loss_returns_is_looked_at_in_every_call():
     holder.a = 2.0
     with pytest.raises(TypeError, match=r"loss must return a real scalar, but returned shape \(3,\)"):
         sharpness(loss, W)
+
+
+@pytest.mark.parametrize("number", [np.asarray, jnp.asarray], ids=["numpy", "jax"])
+def test_a_number_of_a_loss_that_is_an_array_is_an_argument(compilations, number):
+    for i, scale in enumerate((1.0, 2.0, 3.0)):
+        loss, w = Partial(lambda scale, w: scale * jnp.sum(w**2) / 2, number(scale)), jnp.ones(5)
+        compilations()
+        np.testing.assert_allclose(sharpness(loss, w).values, scale, rtol=1e-12)
+        assert (compilations() > 0) == (i == 0)
