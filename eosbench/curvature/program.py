@@ -27,6 +27,7 @@ from eosbench.curvature.operator import Loss, as_scalar, check_callable, check_p
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 ORDERS = 2
 """As many derivatives of a loss are taken by the functions that read it."""
@@ -82,6 +83,7 @@ def read_loss(loss: Loss, params: PyTree[Array]) -> Recorded:
     if isinstance(loss, Recorded):
         return loss
     check_callable(loss)
+    loss = with_jax_arrays(loss)
     recorded, has_rules = _read(lambda params: as_scalar(loss(params)), (params,))
     if not has_rules:
         return recorded
@@ -89,6 +91,12 @@ def read_loss(loss: Loss, params: PyTree[Array]) -> Recorded:
     program = recorded.program
     key = (program.key, _key_of_rules(recorded, params))
     return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants)
+
+
+def with_jax_arrays(tree: T) -> T:
+    """NumPy arrays as JAX arrays: a NumPy number would become a part of the program, where it is to be an argument."""
+    converted: T = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
+    return converted
 
 
 def content(function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]) -> Hashable:
@@ -118,8 +126,6 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Recorded, bool]:
-    # A NumPy number would be a part of the program, where an array is an argument.
-    function = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, function)
     # A new function each time, for JAX keeps traces under the identity of what it traced.
     closed, shapes = jax.make_jaxpr(lambda *arguments: function(*arguments), return_shape=True)(*arguments)
     reader, out_tree = _Reader(), jax.tree.structure(shapes)

@@ -7,13 +7,12 @@ from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
 from eosbench.curvature.operator import Loss
-from eosbench.curvature.program import Recorded, read
+from eosbench.curvature.program import Recorded, read, with_jax_arrays
 from eosbench.dynamics.shapes import difference, listed, shapes
 
 Optimizer: TypeAlias = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
@@ -81,7 +80,7 @@ def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimize
         return optimizer
     dtype = jax.tree.leaves(params)[0].dtype  # a wider scalar would widen the updates
     made = jax.tree.map(lambda leaf: jnp.asarray(leaf, dtype) if isinstance(leaf, float) else leaf, optimizer)
-    return jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, made)
+    return with_jax_arrays(made)
 
 
 def _transformation(optimizer: Optimizer) -> optax.GradientTransformationExtraArgs:
