@@ -29,10 +29,12 @@ if TYPE_CHECKING:
     from eosbench.documents import Document as Document
     from eosbench.dynamics import Probe as Probe
     from eosbench.dynamics import Run as Run
+    from eosbench.dynamics import Stability as Stability
     from eosbench.dynamics import TrainState as TrainState
     from eosbench.dynamics import load_state as load_state
     from eosbench.dynamics import progress_line as progress_line
     from eosbench.dynamics import save_state as save_state
+    from eosbench.dynamics import stability as stability
     from eosbench.dynamics import train as train
     from eosbench.evidence import Evidence as Evidence
 
@@ -62,7 +64,18 @@ _HOME = {
     ),
     "Document": "eosbench.documents",
     **dict.fromkeys(
-        ("Probe", "Run", "TrainState", "load_state", "progress_line", "save_state", "train"), "eosbench.dynamics"
+        (
+            "Probe",
+            "Run",
+            "Stability",
+            "TrainState",
+            "load_state",
+            "progress_line",
+            "save_state",
+            "stability",
+            "train",
+        ),
+        "eosbench.dynamics",
     ),
     "Evidence": "eosbench.evidence",
 }

@@ -28,6 +28,8 @@ from eosbench.dynamics.self_stabilization import edge_point as edge_point
 from eosbench.dynamics.self_stabilization import potential as potential
 from eosbench.dynamics.self_stabilization import potential_drift as potential_drift
 from eosbench.dynamics.self_stabilization import predicted_step as predicted_step
+from eosbench.dynamics.stability_line import Stability as Stability
+from eosbench.dynamics.stability_line import stability as stability
 from eosbench.dynamics.state import TrainState as TrainState
 from eosbench.dynamics.state import save_state as save_state
 from eosbench.dynamics.training import Run as Run

@@ -1,0 +1,380 @@
+"""Where the edge of stability lies for an optax optimizer: 2/eta for gradient descent, its own line for any other.
+
+No optimizer is known here by name: the line comes from derivatives of `optimizer.update`, as `linear_step` derives it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from eosbench.curvature.arguments import as_integer
+from eosbench.curvature.operator import check_params
+from eosbench.dynamics.linear_step import Push, Stateful, linear_step, replies
+
+SMALL = 1e-3
+"""Norm of the gradient up to which a step must be linear; the gradients of the burn-in have norm sqrt(p)."""
+
+LONGEST_CYCLE = 128
+"""Calls of `update` over which gradients may be accumulated."""
+
+FRACTIONS = np.linspace(0.02, 0.98, 49)
+"""Curvatures below the line, as fractions of it, at which no mode may grow."""
+
+
+@dataclass(frozen=True, repr=False)
+class Stability:
+    """The linear stability threshold of one step of an optimizer; H is the Hessian, l1 the largest eigenvalue.
+
+    Attributes:
+        line: the sharpness l1(H) at the edge; None where the step is not the same for all parameters.
+        scale: G, a pytree like the parameters, in units of 1/sharpness: the edge is where l1(G^1/2 H G^1/2) = 2.
+        response: R = -d(update)/d(gradient), a pytree like the parameters.
+        kappa: l1(R H) at the edge, which has no units: 2 for gradient descent. None where R is not proportional to G: then
+            l1(R H) at the edge depends on H, and lies between the smallest and the largest 2 R/G.
+        reason: why there is no threshold, and then all of the above are None; None otherwise.
+    """
+
+    line: float | None = None
+    scale: PyTree[Array] | None = None
+    response: PyTree[Array] | None = None
+    kappa: float | None = None
+    reason: str | None = None
+
+    def __repr__(self) -> str:
+        if self.reason is not None:
+            return f"no linear threshold: {self.reason}"
+        gains = _flat(self.scale)
+        kappas = 2 * _flat(self.response)[gains > 0] / gains[gains > 0]
+        level = f"= {self.kappa:.7g}" if self.kappa is not None else f"from {kappas.min():.7g} to {kappas.max():.7g}"
+        if self.line is not None:
+            return f"edge at sharpness {self.line:.7g}, where l1(R H) {level}"
+        return f"edge at l1(G H) = 2, where l1(R H) {level}; G from {gains.min():.4g} to {gains.max():.4g}"
+
+
+class _NoThresholdError(Exception):
+    """Its message is the reason that is returned."""
+
+
+class _Measured(NamedTuple):
+    """One linearized step: three diagonals, and how far two assumptions are from holding."""
+
+    scale: PyTree[Array]
+    response: PyTree[Array]
+    decay: PyTree[Array]  # K_x(-1)
+    mixing: Float[Array, ""]  # relative: of one parameter's step with the others' gradients
+    bending: Float[Array, ""]  # relative: change of the derivative from no gradient to one of norm SMALL
+
+
+def stability(
+    optimizer: Stateful | Callable[[], Stateful],
+    state: PyTree | None = None,
+    params: PyTree[Array] | None = None,
+    *,
+    burn_in: int = 300,
+) -> Stability:
+    """The curvature at which the next step of an optimizer loses stability, with its state frozen.
+
+    On a quadratic with Hessian H, the mode that changes sign at each step grows beyond it; `linear_step` derives the
+    condition. It is that of the next step: with its learning rate, where there is a schedule, and its bias corrections.
+    Inside a compiled function, use `eosbench.dynamics.linear_step.gain`.
+
+    What the derivation assumes is checked:
+
+    * The optimizer works entry by entry: a random gradient v gets the answer to a gradient of ones, times v, up to the
+      square root of rounding.
+    * Its step is linear in a small gradient: after a burn-in with gradients of mean square 1, the derivative along a
+      gradient of norm 1e-3 is that at zero, within 5 %. It is the burn-in that knows how large a gradient is.
+    * No other mode grows at curvatures from 2 to 98 % of the edge: the eigenvalues of the step of up to three single
+      parameters tell.
+    * Each call of `update` is a step. If only every k-th call moves the parameters, k calls with the same gradient are one
+      step, and the state must be that before the first of them.
+
+    Args:
+        optimizer: an `optax.GradientTransformation` or `optax.MultiSteps`, or a `Partial` that returns one.
+        state: before the step in question; that after a burn-in if None. Not that of `init`: there the second moment of
+            Adam is zero, whose root has no derivative, and that of RMSprop is its eps.
+        params: where that step is taken, any pytree of float32 or float64 arrays; a vector of three if None.
+        burn_in: how many steps are taken, with gradients that oscillate at random frequencies, before the second check;
+            and before the step in question, if `state` is None.
+
+    Returns:
+        A `Stability`. That an optimizer has no such threshold is no error: then its `reason` says why.
+
+    Raises:
+        TypeError, ValueError: an argument that has no answer, named in one sentence.
+    """
+    made = _made(optimizer)
+    if params is None and state is not None:
+        raise TypeError("state is given without params: pass also the parameters before that step.")
+    params = jnp.asarray([1.0, 2.0, 3.0]) if params is None else params
+    check_params(params)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, params))):
+        raise TypeError(
+            "state or params is traced: inside a compiled function, use eosbench.dynamics.linear_step.gain."
+        )
+    params = jax.tree.map(jnp.asarray, params)
+    burn_in = as_integer("burn_in", burn_in)
+    try:
+        _check_signature(made, state, params)
+        return _threshold(made, state, params, burn_in)
+    except _NoThresholdError as error:
+        return Stability(reason=str(error))
+
+
+def _made(optimizer: Any) -> Stateful:
+    made = optimizer() if callable(optimizer) and not hasattr(optimizer, "update") else optimizer
+    if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
+        raise TypeError(
+            f"optimizer is {made!r}, a {type(made).__name__}: it must have init and update, such as optax.adam(1e-3), "
+            "or be a recipe for that, such as Partial(optax.adam, 1e-3)."
+        )
+    return made
+
+
+def _check_signature(optimizer: Stateful, state: PyTree | None, params: PyTree[Array]) -> None:
+    fresh = _attempt("its init does not take params alone", optimizer.init, params)
+    if state is not None and _form(state) != _form(fresh):
+        raise ValueError(
+            "state is not one of this optimizer for these params: it must have the structure and the shapes of "
+            "optimizer.init(params)."
+        )
+    what = "its update needs more than gradient, state and params"
+    updates, _ = _attempt(what, optimizer.update, params, fresh, params)
+    if _form(updates) != _form(params):
+        raise _NoThresholdError("its update has another structure than params")
+
+
+def _form(tree: PyTree) -> tuple:
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
+    try:
+        return eqx.filter_eval_shape(function, *arguments)
+    except Exception as error:  # whatever an optimizer raises is its reason
+        message = (str(error).strip() or "no message").splitlines()[0]
+        raise _NoThresholdError(f"{what} ({type(error).__name__}: {message})") from None
+
+
+def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array], burn_in: int) -> Stability:
+    burned, there = _burn_in(optimizer, params, burn_in)
+    burned, calls = _whole_steps(optimizer, burned, there, skip=True)
+    measured = _measure(optimizer, burned, there, calls)
+    if measured.bending > 0.05:
+        raise _NoThresholdError("its step does not shrink in proportion to a small gradient")
+    if state is None:
+        state, params = burned, there
+    else:
+        state, calls = _whole_steps(optimizer, state, params, skip=False)
+        measured = _measure(optimizer, state, params, calls)
+    gains, responses = _flat(measured.scale), _flat(measured.response)
+    if not (np.isfinite(gains).all() and np.isfinite(responses).all()):
+        early = "" if state is burned else " (in this state: if it is that of init, take some steps first)"
+        raise _NoThresholdError(f"its step has no finite derivative where the gradient is zero{early}")
+    if measured.mixing > np.sqrt(_rounding(state, params)):
+        raise _NoThresholdError(
+            "it does not work entry by entry: a parameter's step depends on the gradients of others"
+        )
+    if not gains.any():
+        raise _NoThresholdError("its step has derivative zero with respect to the gradient")
+    if (_flat(measured.decay) <= -2).any():
+        raise _NoThresholdError("its decay of the parameters overshoots without any curvature")
+    if (gains < 0).any():
+        raise _NoThresholdError("it moves up the gradient")
+    _check_no_other_mode_grows(optimizer, state, params, calls, gains)
+    active = gains > 0
+    return Stability(
+        line=_common(2 / gains, params) if active.all() else None,
+        scale=measured.scale,
+        response=measured.response,
+        kappa=_common(2 * responses[active] / gains[active], params),
+    )
+
+
+def _flat(tree: PyTree[Array]) -> Float[np.ndarray, " p"]:
+    return np.concatenate([np.ravel(np.asarray(leaf, np.float64)) for leaf in jax.tree.leaves(tree)])
+
+
+def _rounding(*trees: PyTree[Array]) -> float:
+    """The coarsest relative precision among floating arrays."""
+    leaves = jax.tree.leaves(eqx.filter(trees, eqx.is_inexact_array_like))
+    return max(float(jnp.finfo(jnp.result_type(leaf)).eps) for leaf in leaves)
+
+
+def _common(numbers: Float[np.ndarray, " p"], params: PyTree[Array]) -> float | None:
+    """The one number that they all are up to rounding, if they are."""
+    low, high = numbers.min(), numbers.max()
+    return float(low) if high - low <= 256 * _rounding(params) * high else None
+
+
+@eqx.filter_jit
+def _burn_in(optimizer: Stateful, params: PyTree[Array], steps: int) -> tuple[PyTree, PyTree[Array]]:
+    flat, unravel = ravel_pytree(params)
+    frequency, phase = np.random.default_rng(0).uniform(0, 2 * np.pi, (2, flat.size)).astype(flat.dtype)
+
+    def step(carry: tuple, t: Int[Array, ""]) -> tuple[tuple, None]:
+        state, params = carry
+        gradient = unravel(np.sqrt(2).astype(flat.dtype) * jnp.cos(phase + t * frequency))
+        updates, after = optimizer.update(gradient, state, params)
+        return (after, jax.tree.map(lambda x, u: (x + u).astype(x.dtype), params, updates)), None
+
+    start = jax.tree.map(jnp.asarray, optimizer.init(params)), params
+    return jax.lax.scan(step, start, jnp.arange(steps))[0]
+
+
+def _whole_steps(optimizer: Stateful, state: PyTree, params: PyTree[Array], skip: bool) -> tuple[PyTree, int]:
+    """The state before a step and how many calls make one; with `skip`, the calls that complete a step are made first."""
+    first, after = _until_it_answers(optimizer, state, params)
+    again, _ = _until_it_answers(optimizer, after, params)
+    wait, calls = int(first), int(again)
+    if max(wait, calls) > LONGEST_CYCLE:
+        raise _NoThresholdError("its step has derivative zero with respect to the gradient")
+    if skip and calls > 1:
+        return (state if wait == calls else after), calls
+    if wait != calls:
+        raise _NoThresholdError(
+            "its step has derivative zero with respect to the gradient in this state, though call "
+            f"{wait} from here answers it (if it accumulates gradients, give the state after they were applied)"
+        )
+    return state, calls
+
+
+@eqx.filter_jit
+def _until_it_answers(optimizer: Stateful, state: PyTree, params: PyTree[Array]) -> tuple[Int[Array, ""], PyTree]:
+    """Which call from here is the first to answer a gradient, all gradients being zero, and the state after it."""
+    ones, nothing = jax.tree.map(jnp.ones_like, params), jax.tree.map(jnp.zeros_like, params)
+
+    def call(carry: tuple) -> tuple:
+        state, _, count = carry
+        after, push = linear_step(optimizer, state, params)
+        # At once or, as some momentum does, only through the state that the gradient of the step before has left.
+        left, _ = push(jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array)), ones, nothing)
+        return after, _any(push(left, ones, nothing)[1]), count + 1
+
+    def waits(carry: tuple) -> Bool[Array, ""]:
+        return ~carry[1] & (carry[2] <= LONGEST_CYCLE)
+
+    start = jax.tree.map(jnp.asarray, state), jnp.asarray(False), jnp.asarray(0)
+    after, _, count = jax.lax.while_loop(waits, call, start)
+    return count, after
+
+
+def _any(tree: PyTree[Array]) -> Bool[Array, ""]:
+    return jnp.stack([(leaf != 0).any() for leaf in jax.tree.leaves(tree)]).any()
+
+
+def _measure(optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int) -> _Measured:
+    random = np.random.default_rng(1)
+    p = sum(leaf.size for leaf in jax.tree.leaves(params))
+    tangent = random.choice([-1, 1], p) * random.uniform(0.5, 1.5, p)
+    direction = random.standard_normal(p)
+    return _measure_along(optimizer, state, params, calls, tangent, direction / np.linalg.norm(direction))
+
+
+@eqx.filter_jit
+def _measure_along(
+    optimizer: Stateful,
+    state: PyTree,
+    params: PyTree[Array],
+    calls: int,
+    tangent: Float[Array, " p"],
+    direction: Float[Array, " p"],
+) -> _Measured:
+    flat, unravel = ravel_pytree(params)
+    tangent, direction, nothing = tangent.astype(flat.dtype), direction.astype(flat.dtype), jnp.zeros_like(flat)
+
+    def push_at(gradient: Float[Array, " p"]) -> Push:
+        return linear_step(optimizer, state, params, calls, unravel(gradient))[1]
+
+    def derivative(push: Push) -> Float[Array, " p"]:
+        still = jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array))
+        return ravel_pytree(push(still, unravel(direction), unravel(nothing))[1])[0]
+
+    def reply(tangent: Float[Array, " p"]) -> Float[Array, "3 p"]:
+        return jnp.stack([ravel_pytree(part)[0] for part in replies(push, state, unravel(tangent))])
+
+    push = push_at(nothing)
+    diagonal, mixed = jax.vmap(reply)(jnp.stack([jnp.ones_like(flat), tangent]))
+    difference = jnp.abs(mixed - diagonal * tangent)
+    # K_x matters beside 2, the other two matter on their own.
+    size = jnp.abs(diagonal * tangent) + jnp.asarray([[0], [0], [2]])
+    at_zero, nearby = derivative(push), derivative(push_at(SMALL * direction))
+    at_once, gradient, decay = diagonal
+    return _Measured(
+        scale=unravel(-2 * gradient / (2 + decay)),
+        response=unravel(-at_once),
+        decay=unravel(decay),
+        mixing=jnp.where(difference == 0, 0, difference / size).max(),
+        bending=jnp.linalg.norm(nearby - at_zero) / jnp.linalg.norm(at_zero),
+    )
+
+
+def _check_no_other_mode_grows(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, gains: Float[np.ndarray, " p"]
+) -> None:
+    active = np.flatnonzero(gains)
+    for i in {int(active[0]), int(active[gains[active].argmin()]), int(active[gains[active].argmax()])}:
+        at_zero, per_curvature = _single_parameter(optimizer, state, params, calls, i)
+        # Some states grow by themselves, a sum of weights for instance: it is curvature that must not make one grow.
+        limit = max(1.0, np.abs(np.linalg.eigvals(at_zero)).max()) + 1e-4
+        for curvature in FRACTIONS * 2 / gains[i]:
+            modes = np.linalg.eigvals(at_zero + curvature * per_curvature)
+            fastest = modes[np.abs(modes).argmax()]
+            if np.abs(fastest) > limit:
+                raise _NoThresholdError(
+                    f"a mode that turns by {abs(np.degrees(np.angle(fastest))):.3g} degrees at each step grows at curvature "
+                    f"{curvature:.3g} already, where the one that turns by 180 needs {2 / gains[i]:.3g}"
+                )
+
+
+def _single_parameter(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, i: int
+) -> tuple[Float[np.ndarray, "n n"], Float[np.ndarray, "n n"]]:
+    """M and N such that M + curvature N is the step of those entries of the state that parameter i reaches, and of it.
+
+    The parameter comes last. Which entries it reaches is seen from the derivatives that are not zero.
+    """
+    n = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(state, eqx.is_inexact_array_like)))
+    p = sum(leaf.size for leaf in jax.tree.leaves(params))
+
+    def push(column: int) -> tuple[Float[np.ndarray, " n"], float]:
+        unit = np.zeros(n + 2 * p)
+        unit[column] = 1
+        after, update = _push_flat(optimizer, state, params, calls, unit)
+        return np.asarray(after, np.float64), float(update[i])
+
+    by_gradient, by_params = push(n + i), push(n + p + i)
+    reached: dict[int, tuple[Float[np.ndarray, " n"], float]] = {}
+    waiting = [*np.flatnonzero(by_gradient[0]), *np.flatnonzero(by_params[0])]
+    while waiting:
+        j = int(waiting.pop())
+        if j not in reached:
+            reached[j] = push(j)
+            waiting.extend(np.flatnonzero(reached[j][0]))
+    rows = list(reached)
+    at_zero = np.array([[*after[rows], update] for after, update in [*reached.values(), by_params]]).T
+    at_zero[-1, -1] += 1
+    per_curvature = np.zeros_like(at_zero)
+    per_curvature[:, -1] = [*by_gradient[0][rows], by_gradient[1]]
+    return at_zero, per_curvature
+
+
+@eqx.filter_jit
+def _push_flat(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, tangent: Float[Array, " m"]
+) -> tuple[Float[Array, " n"], Float[Array, " p"]]:
+    moving, to_state = ravel_pytree(eqx.filter(state, eqx.is_inexact_array))
+    flat, to_params = ravel_pytree(params)
+    _, push = linear_step(optimizer, state, params, calls)
+    s, g, x = jnp.split(tangent, [moving.size, moving.size + flat.size])
+    after, update = push(
+        to_state(s.astype(moving.dtype)), to_params(g.astype(flat.dtype)), to_params(x.astype(flat.dtype))
+    )
+    return ravel_pytree(after)[0], ravel_pytree(update)[0]
