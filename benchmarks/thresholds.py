@@ -2,12 +2,12 @@
 
     python benchmarks/thresholds.py [write] [name ...]
 
-`write` puts the tables into docs/optimizers.md; names choose among the settings. Exit status 1 if any two numbers differ by
-more than 1e-8.
+`write` puts the tables into docs/optimizers.md; names choose among the settings. The exit status is 1 if two numbers
+differ by more than 1e-8.
 
-Each optimizer takes 300 steps with random gradients of unequal sizes on three parameters. Then its next step is linearized
-at a zero gradient on quadratics with Hessian t H, H a full matrix. The oracle forms the Jacobian of (state, parameters) ->
-(state, parameters) and bisects t until an eigenvalue of its left half leaves the unit circle; that eigenvalue must be -1.
+Each optimizer takes 300 steps with random gradients of unequal sizes on three parameters. Then its next step is
+linearized at a zero gradient on quadratics with Hessian t H, H a full matrix. The oracle forms the Jacobian of (state,
+parameters) -> (state, parameters) and bisects t until an eigenvalue left of 0 leaves the unit circle; it must be -1.
 """
 
 import argparse
@@ -187,7 +187,7 @@ def jacobian_of(optimizer: Any, state: Any, minimum: jax.Array, calls: int) -> C
 
 
 def bisection(jacobian: Callable[[np.ndarray], np.ndarray], matrix: np.ndarray) -> tuple[float, complex]:
-    """The smallest t at which the Jacobian for t H has an eigenvalue of negative real part on the unit circle, and it."""
+    """The smallest t for which the Jacobian has an eigenvalue left of 0 on the unit circle, and that eigenvalue."""
 
     def leftmost(t: float) -> complex:
         eigenvalues = np.linalg.eigvals(jacobian(t * matrix))
@@ -251,6 +251,8 @@ def main() -> int:
     worst = max((difference for _, difference in measured), default=0.0)
     tables[0] += f"\n\n{len(measured)} settings; the largest relative difference is {worst:.1e}."
     print("\n\n".join(tables))
+    if write and names:
+        raise SystemExit("the page has all settings: write it without names")
     if write:
         text = PAGE.read_text()
         for mark, table in zip(("thresholds", "without"), tables, strict=True):

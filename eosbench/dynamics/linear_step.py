@@ -5,8 +5,8 @@ step is
 
     s' = A s + B g + E x,        x' = x + C s + D g + F x        (s, g, x: deviations from the frozen point),
 
-where A to F are derivatives of `optimizer.update` itself, here only ever applied to vectors, by forward differentiation.
-On a quadratic g = H x. A mode that multiplies by z at each step has z s = A s + B g + E x, so that
+where A to F are derivatives of `optimizer.update` itself, applied to vectors by forward differentiation. On a quadratic
+g = H x. A mode that is multiplied by z at each step has z s = A s + B g + E x, so that
 
     (z - 1 - K_x(z)) x = K_g(z) H x,    K_g(z) = D + C (z - A)^-1 B,    K_x(z) = F + C (z - A)^-1 E.
 
@@ -16,9 +16,9 @@ What curvature destabilizes oscillates from step to step: it leaves through z = 
 
 so the edge is where the largest eigenvalue of G H is 2. For gradient descent G = eta; for heavy ball eta / (1 + beta).
 
-Nothing has to be frozen by hand. The derivative of a second moment, (1 - beta_2) g^2, vanishes at a zero gradient, so a
-zero gradient leaves it out of K_g; it enters D as the preconditioner of the step, after its update by that zero gradient and
-with the bias correction of that step.
+Nothing has to be frozen by hand. What a gradient adds to a second moment, (1 - beta_2) g^2, has derivative zero at a
+zero gradient. So the second moment does not move; it is in D, as the preconditioner of this step: after its update by
+that zero gradient, and with the bias correction of this step.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -88,7 +88,7 @@ def linear_step(
             state, total = carry
             updates, after = optimizer.update(gradient, state, params)
             after = jax.tree.map(_like, after, state)
-            return after, jax.tree.map(lambda update, sum: sum + _like(update, sum), updates, total)
+            return after, jax.tree.map(lambda update, so_far: so_far + _like(update, so_far), updates, total)
 
         before = (eqx.combine(moving, fixed), zero)
         after, updates = call(0, before) if calls == 1 else jax.lax.fori_loop(0, calls, call, before)
@@ -101,9 +101,9 @@ def linear_step(
 def alternating(push: Push, state: PyTree, gradient: PyTree[Array], params: PyTree[Array]) -> PyTree[Array]:
     """C s + D g + F x with (-1 - A) s = B g + E x: the steady answer to inputs that change sign at every step.
 
-    Solved by s <- s - 2/3 (s + A s + B g + E x), one product each, entry by entry: the error in an eigenvector of A with
-    eigenvalue a is multiplied by (1 - 2a)/3, which is at most 1/3 in modulus for a between 0 and 1 (what forgets, and what
-    accumulates), and below 1 for every a of the unit disc but -1.
+    Solved by s <- s - 2/3 (s + A s + B g + E x), one product each, entry by entry. The error along an eigenvector of A
+    is multiplied by (1 - 2a)/3, a being its eigenvalue: at most 1/3 in modulus for a from 0 (what is forgotten) to 1
+    (what is accumulated), and below 1 for every a of the unit disc but -1.
 
     Args:
         push: the linear step.
@@ -123,7 +123,7 @@ def alternating(push: Push, state: PyTree, gradient: PyTree[Array], params: PyTr
         return s, largest, _moves(change, largest), count + 1
 
     start = zero, zero, jnp.asarray(True), jnp.asarray(0)
-    s, largest, moves, _ = jax.lax.while_loop(lambda carry: carry[2] & (carry[3] < LONGEST), advance, start)
+    s, _, moves, _ = jax.lax.while_loop(lambda carry: carry[2] & (carry[3] < LONGEST), advance, start)
     return jax.tree.map(lambda update: jnp.where(moves, jnp.nan, update), push(s, gradient, params)[1])
 
 
@@ -147,8 +147,8 @@ def gain(optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int =
 
     Args:
         optimizer: an `optax.GradientTransformation`.
-        state: of the optimizer, before the step in question, and not that of `init`: where the second moment is zero, its
-            square root has no derivative.
+        state: of the optimizer, before the step in question, and not that of `init`: where the second moment is zero,
+            its square root has no derivative.
         params: where that step is taken.
         calls: of `update` that make one step, k if gradients are accumulated over k.
 

@@ -36,8 +36,8 @@ class Stability:
         line: the sharpness l1(H) at the edge; None where the step is not the same for all parameters.
         scale: G, a pytree like the parameters, in units of 1/sharpness: the edge is where l1(G^1/2 H G^1/2) = 2.
         response: R = -d(update)/d(gradient), a pytree like the parameters.
-        kappa: l1(R H) at the edge, which has no units: 2 for gradient descent. None where R is not proportional to G: then
-            l1(R H) at the edge depends on H, and lies between the smallest and the largest 2 R/G.
+        kappa: l1(R H) at the edge, which has no units: 2 for gradient descent. None where R is not proportional to G:
+            then l1(R H) at the edge depends on H, and lies between the smallest and the largest 2 R/G.
         reason: why there is no threshold, and then all of the above are None; None otherwise.
     """
 
@@ -93,8 +93,8 @@ def stability(
       gradient of norm 1e-3 is that at zero, within 5 %. It is the burn-in that knows how large a gradient is.
     * No other mode grows at curvatures from 2 to 98 % of the edge: the eigenvalues of the step of up to three single
       parameters tell.
-    * Each call of `update` is a step. If only every k-th call moves the parameters, k calls with the same gradient are one
-      step, and the state must be that before the first of them.
+    * Each call of `update` is a step. If only every k-th call answers the gradient, k calls with the same gradient are
+      one step, and the state must be that before the first of them.
 
     Args:
         optimizer: an `optax.GradientTransformation` or `optax.MultiSteps`, or a `Partial` that returns one.
@@ -187,7 +187,7 @@ def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array],
     if (_flat(measured.decay) <= -2).any():
         raise _NoThresholdError("its decay of the parameters overshoots without any curvature")
     if (gains < 0).any():
-        raise _NoThresholdError("it moves up the gradient")
+        raise _NoThresholdError("it moves up the gradient, in some parameters at least")
     _check_no_other_mode_grows(optimizer, state, params, calls, gains)
     active = gains > 0
     return Stability(
@@ -230,7 +230,7 @@ def _burn_in(optimizer: Stateful, params: PyTree[Array], steps: int) -> tuple[Py
 
 
 def _whole_steps(optimizer: Stateful, state: PyTree, params: PyTree[Array], skip: bool) -> tuple[PyTree, int]:
-    """The state before a step and how many calls make one; with `skip`, the calls that complete a step are made first."""
+    """The state before a step and how many calls make one; with `skip`, a step that has begun is completed first."""
     first, after = _until_it_answers(optimizer, state, params)
     again, _ = _until_it_answers(optimizer, after, params)
     wait, calls = int(first), int(again)
@@ -329,8 +329,8 @@ def _check_no_other_mode_grows(
             fastest = modes[np.abs(modes).argmax()]
             if np.abs(fastest) > limit:
                 raise _NoThresholdError(
-                    f"a mode that turns by {abs(np.degrees(np.angle(fastest))):.3g} degrees at each step grows at curvature "
-                    f"{curvature:.3g} already, where the one that turns by 180 needs {2 / gains[i]:.3g}"
+                    f"a mode that turns by {abs(np.degrees(np.angle(fastest))):.3g} degrees at each step grows at "
+                    f"curvature {curvature:.3g} already, where the one that turns by 180 needs {2 / gains[i]:.3g}"
                 )
 
 
@@ -347,7 +347,7 @@ def _single_parameter(
     def push(column: int) -> tuple[Float[np.ndarray, " n"], float]:
         unit = np.zeros(n + 2 * p)
         unit[column] = 1
-        after, update = _push_flat(optimizer, state, params, calls, unit)
+        after, update = _push_flat(optimizer, state, params, calls, jnp.asarray(unit))
         return np.asarray(after, np.float64), float(update[i])
 
     by_gradient, by_params = push(n + i), push(n + p + i)

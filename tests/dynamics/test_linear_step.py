@@ -220,7 +220,7 @@ def test_oscillations_decay_below_the_line_and_grow_above_it(name):
 
         start = jax.tree.map(lambda x: x + 1e-9 * jnp.arange(1.0, x.size + 1), params)
         xs = jax.lax.scan(step, (start, state), None, length=600)[1]
-        # What changes sign at each step; flat directions, which take longer than this run, change little from step to step.
+        # What changes sign at each step: flat directions, which take longer than this run, change little in one.
         return jax.tree.map(lambda x: jnp.linalg.norm(x[2:] - 2 * x[1:-1] + x[:-2], axis=1) / 4, xs)
 
     for amplitude in amplitudes(0.98).values():

@@ -10,7 +10,6 @@ import numpy as np
 import optax
 import pytest
 from jax.tree_util import Partial
-from optax.contrib import muon
 
 from eosbench import stability
 from eosbench.dynamics.linear_step import gain
@@ -66,7 +65,7 @@ WITHOUT = {
     "norm of the gradient": (optax.chain(optax.normalize_by_update_norm(), optax.sgd(ETA)), "no finite derivative"),
     "a guard against division by zero": (optax.fromage(ETA), "not shrink in proportion"),
     "norm of the update": (optax.chain(optax.trace(B), optax.clip_by_global_norm(0.1)), "depends on the gradients of"),
-    "matrices": (muon(ETA), "depends on the gradients of"),
+    "mean of the gradient": (optax.chain(optax.centralize(), optax.sgd(ETA)), "depends on the gradients of"),
     "two momenta": (optax.chain(optax.trace(B), optax.trace(B), optax.sgd(ETA)), "turns by 29 degrees"),
     "clipped": (optax.chain(optax.trace(B), optax.clip(1e-9), optax.sgd(ETA)), "derivative zero"),
     "ascent": (optax.sgd(-ETA), "up the gradient"),
