@@ -547,7 +547,7 @@ REFUSED = {
     ("memory", "array"): "own_losses:memory raised MemoryError: no message at own_losses.py:",
     ("opaque", "array"): "own_losses:opaque at array: Opaque.__call__() takes 1 positional argument",
     ("vector", "array"): "own_losses:vector at array: loss must return a real scalar, but returned shape (3,)",
-    ("printed", "array"): "own_losses:printed at array: loss must return a real scalar, but returned str",
+    ("printed", "array"): "own_losses:printed at array: loss must return a real scalar, but returned a str",
 }
 
 
