@@ -124,7 +124,7 @@ def test_the_attempt_that_counts_counts_whole(run, pytester, plugin, fault):
     assert [record["measured"] for record in again["records"]] == [4.0]
     assert again["products"] == 30
     (results,) = (read(path) for path in pytester.path.glob("claims-report/evidence.jsonl"))
-    curves = {case["case"]: [curve["label"] for curve in case["series"]] for case in results.cases}
+    curves = {case.case: [curve.label for curve in case.series] for case in results.cases}
     assert curves == {"x=1": ["attempt 1"], "x=2": ["attempt 3"], "control: sign": ["attempt 1"]}
     assert {name: case["attempts"] for name, case in cases.items()} == {"x=1": 1, "x=2": 3, "control: sign": 1}
     printed.fnmatch_lines(

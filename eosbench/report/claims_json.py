@@ -6,7 +6,7 @@ What is read is what reports are compared by; the rest of the file is for others
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, asdict, dataclass, field
+from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +113,7 @@ class Report:
     """What is compared of a `claims.json`."""
 
     _: KW_ONLY
-    environment: Mapping[str, Any] = field(default_factory=dict)
+    environment: Mapping[str, Any]
     claims: Sequence[ClaimSummary]
 
 

@@ -8,7 +8,9 @@ from eosbench.report.compare import Change, compare
 
 def report(products, seconds=0.25):
     claim = {"id": "toy/claim", "verdict": "holds", "reasons": [], "constants": [], "seconds": seconds}
-    return from_json(Report, {"claims": [claim if products is None else claim | {"products": products}]})
+    return from_json(
+        Report, {"environment": {}, "claims": [claim if products is None else claim | {"products": products}]}
+    )
 
 
 def test_products_that_grew_by_more_than_a_tenth_are_told_and_are_not_worse():
@@ -35,7 +37,7 @@ def test_a_report_does_not_differ_from_itself(troubled):
 
 def with_constants(*constants, verdict="holds"):
     claim = {"id": "toy/claim", "verdict": verdict, "reasons": [], "constants": list(constants)}
-    return from_json(Report, {"claims": [claim | {"seconds": 0.25, "products": 10}]})
+    return from_json(Report, {"environment": {}, "claims": [claim | {"seconds": 0.25, "products": 10}]})
 
 
 C = {"name": "c", "claimed": 2.0, "low": 1.9, "high": 2.1}
