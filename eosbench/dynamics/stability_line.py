@@ -101,8 +101,8 @@ def stability(
         state: before the step in question; that after a burn-in if None. Not that of `init`: there the second moment of
             Adam is zero, whose root has no derivative, and that of RMSprop is its eps.
         params: where that step is taken, any pytree of float32 or float64 arrays; a vector of three if None.
-        burn_in: how many steps are taken, with gradients that oscillate at random frequencies, before the second check;
-            and before the step in question, if `state` is None.
+        burn_in: how many steps are taken before the second check, and before the step in question if `state` is None.
+            Its gradients are made up: that of the k-th parameter at step t is sqrt(2) cos(k t).
 
     Returns:
         A `Stability`. That an optimizer has no such threshold is no error: then its `reason` says why.
@@ -164,16 +164,17 @@ def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
 
 
 def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array], burn_in: int) -> Stability:
+    tangent = _tangent(params)
     burned, there = _burn_in(optimizer, params, burn_in)
-    burned, calls = _whole_steps(optimizer, burned, there, skip=True)
-    measured = _measure(optimizer, burned, there, calls)
+    burned, calls = _whole_steps(optimizer, burned, there, tangent, skip=True)
+    measured = _measure(optimizer, burned, there, calls, tangent)
     if measured.bending > 0.05:
         raise _NoThresholdError("its step does not shrink in proportion to a small gradient")
     if state is None:
         state, params = burned, there
     else:
-        state, calls = _whole_steps(optimizer, state, params, skip=False)
-        measured = _measure(optimizer, state, params, calls)
+        state, calls = _whole_steps(optimizer, state, params, tangent, skip=False)
+        measured = _measure(optimizer, state, params, calls, tangent)
     gains, responses = _flat(measured.scale), _flat(measured.response)
     if not (np.isfinite(gains).all() and np.isfinite(responses).all()):
         early = "" if state is burned else " (in this state: if it is that of init, take some steps first)"
@@ -217,22 +218,24 @@ def _common(numbers: Float[np.ndarray, " p"], params: PyTree[Array]) -> float | 
 @eqx.filter_jit
 def _burn_in(optimizer: Stateful, params: PyTree[Array], steps: int) -> tuple[PyTree, PyTree[Array]]:
     flat, unravel = ravel_pytree(params)
-    frequency, phase = np.random.default_rng(0).uniform(0, 2 * np.pi, (2, flat.size)).astype(flat.dtype)
+    numbers = jnp.arange(1, flat.size + 1, dtype=flat.dtype)
 
     def step(carry: tuple, t: Int[Array, ""]) -> tuple[tuple, None]:
         state, params = carry
-        gradient = unravel(np.sqrt(2).astype(flat.dtype) * jnp.cos(phase + t * frequency))
-        updates, after = optimizer.update(gradient, state, params)
+        gradient = jnp.sqrt(2.0).astype(flat.dtype) * jnp.cos(numbers * t.astype(flat.dtype))
+        updates, after = optimizer.update(unravel(gradient), state, params)
         return (after, jax.tree.map(lambda x, u: (x + u).astype(x.dtype), params, updates)), None
 
     start = jax.tree.map(jnp.asarray, optimizer.init(params)), params
-    return jax.lax.scan(step, start, jnp.arange(steps))[0]
+    return jax.lax.scan(step, start, jnp.arange(1, steps + 1))[0]
 
 
-def _whole_steps(optimizer: Stateful, state: PyTree, params: PyTree[Array], skip: bool) -> tuple[PyTree, int]:
+def _whole_steps(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], tangent: PyTree[Array], skip: bool
+) -> tuple[PyTree, int]:
     """The state before a step and how many calls make one; with `skip`, a step that has begun is completed first."""
-    first, after = _until_it_answers(optimizer, state, params)
-    again, _ = _until_it_answers(optimizer, after, params)
+    first, after = _until_it_answers(optimizer, state, params, tangent)
+    again, _ = _until_it_answers(optimizer, after, params, tangent)
     wait, calls = int(first), int(again)
     if max(wait, calls) > LONGEST_CYCLE:
         raise _NoThresholdError("its step has derivative zero with respect to the gradient")
@@ -247,16 +250,18 @@ def _whole_steps(optimizer: Stateful, state: PyTree, params: PyTree[Array], skip
 
 
 @eqx.filter_jit
-def _until_it_answers(optimizer: Stateful, state: PyTree, params: PyTree[Array]) -> tuple[Int[Array, ""], PyTree]:
+def _until_it_answers(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], tangent: PyTree[Array]
+) -> tuple[Int[Array, ""], PyTree]:
     """Which call from here is the first to answer a gradient, all gradients being zero, and the state after it."""
-    ones, nothing = jax.tree.map(jnp.ones_like, params), jax.tree.map(jnp.zeros_like, params)
+    nothing = jax.tree.map(jnp.zeros_like, params)
 
     def call(carry: tuple) -> tuple:
         state, _, count = carry
         after, push = linear_step(optimizer, state, params)
         # At once or, as some momentum does, only through the state that the gradient of the step before has left.
-        left, _ = push(jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array)), ones, nothing)
-        return after, _any(push(left, ones, nothing)[1]), count + 1
+        left, _ = push(jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array)), tangent, nothing)
+        return after, _any(push(left, tangent, nothing)[1]), count + 1
 
     def waits(carry: tuple) -> Bool[Array, ""]:
         return ~carry[1] & (carry[2] <= LONGEST_CYCLE)
@@ -270,42 +275,37 @@ def _any(tree: PyTree[Array]) -> Bool[Array, ""]:
     return jnp.stack([(leaf != 0).any() for leaf in jax.tree.leaves(tree)]).any()
 
 
-def _measure(optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int) -> _Measured:
+def _tangent(params: PyTree[Array]) -> PyTree[Array]:
+    """A direction without a small entry, signs and sizes at random."""
     random = np.random.default_rng(1)
-    p = sum(leaf.size for leaf in jax.tree.leaves(params))
-    tangent = random.choice([-1, 1], p) * random.uniform(0.5, 1.5, p)
-    direction = random.standard_normal(p)
-    return _measure_along(optimizer, state, params, calls, tangent, direction / np.linalg.norm(direction))
+    return jax.tree.map(
+        lambda x: jnp.asarray(random.choice([-1, 1], x.shape) * random.uniform(0.5, 1.5, x.shape), x.dtype), params
+    )
 
 
 @eqx.filter_jit
-def _measure_along(
-    optimizer: Stateful,
-    state: PyTree,
-    params: PyTree[Array],
-    calls: int,
-    tangent: Float[Array, " p"],
-    direction: Float[Array, " p"],
+def _measure(
+    optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, tangent: PyTree[Array]
 ) -> _Measured:
     flat, unravel = ravel_pytree(params)
-    tangent, direction, nothing = tangent.astype(flat.dtype), direction.astype(flat.dtype), jnp.zeros_like(flat)
+    direction, nothing = ravel_pytree(tangent)[0], jnp.zeros_like(flat)
 
     def push_at(gradient: Float[Array, " p"]) -> Push:
         return linear_step(optimizer, state, params, calls, unravel(gradient))[1]
 
     def derivative(push: Push) -> Float[Array, " p"]:
         still = jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array))
-        return ravel_pytree(push(still, unravel(direction), unravel(nothing))[1])[0]
+        return ravel_pytree(push(still, tangent, unravel(nothing))[1])[0]
 
-    def reply(tangent: Float[Array, " p"]) -> Float[Array, "3 p"]:
-        return jnp.stack([ravel_pytree(part)[0] for part in replies(push, state, unravel(tangent))])
+    def reply(direction: Float[Array, " p"]) -> Float[Array, "3 p"]:
+        return jnp.stack([ravel_pytree(part)[0] for part in replies(push, state, unravel(direction))])
 
     push = push_at(nothing)
-    diagonal, mixed = jax.vmap(reply)(jnp.stack([jnp.ones_like(flat), tangent]))
-    difference = jnp.abs(mixed - diagonal * tangent)
+    diagonal, mixed = jax.vmap(reply)(jnp.stack([jnp.ones_like(flat), direction]))
+    difference = jnp.abs(mixed - diagonal * direction)
     # K_x matters beside 2, the other two matter on their own.
-    size = jnp.abs(diagonal * tangent) + jnp.asarray([[0], [0], [2]])
-    at_zero, nearby = derivative(push), derivative(push_at(SMALL * direction))
+    size = jnp.abs(diagonal * direction) + jnp.asarray([[0], [0], [2]])
+    at_zero, nearby = derivative(push), derivative(push_at(SMALL / jnp.linalg.norm(direction) * direction))
     at_once, gradient, decay = diagonal
     return _Measured(
         scale=unravel(-2 * gradient / (2 + decay)),
