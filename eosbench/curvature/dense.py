@@ -7,7 +7,7 @@ from jaxtyping import Array, Float, PyTree
 
 from eosbench.curvature.arguments import on_host
 from eosbench.curvature.bounds import are_simple
-from eosbench.curvature.operator import Loss, Product, linearize
+from eosbench.curvature.operator import Loss, Product, linearize, warn_of_state
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature.unit import binary_unit
 
@@ -18,6 +18,8 @@ def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
     Raises:
         TypeError, ValueError: an argument that has no answer, or one that is traced, named in one sentence.
     """
+
+    warn_of_state(params)
 
     @jax.jit
     def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:

@@ -1,5 +1,6 @@
 """The Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -93,10 +94,7 @@ def linearize(loss: Loss, params: PyTree[Array]) -> Linearization:
 
 
 def check_params(params: PyTree[Array]) -> None:
-    """Reject parameters that have no Hessian, with one sentence that names the argument.
-
-    A warning says where state is found among them that is no parameter, as in flax's variables.
-    """
+    """Reject parameters that have no Hessian, with one sentence that names the argument."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for path, leaf in leaves:
         name = f"params{jax.tree_util.keystr(path)}"
@@ -111,7 +109,6 @@ def check_params(params: PyTree[Array]) -> None:
             raise TypeError(f"{name} {problem}")
     if sum(leaf.size for _, leaf in leaves) == 0:
         raise ValueError("params has no entries: there is nothing to differentiate with respect to.")
-    _warn_of_state(params)
 
 
 _CAST = "cast them with jax.tree.map(lambda x: x.astype(jnp.float32), params)."
@@ -146,7 +143,8 @@ def _is_split_explicitly(sharding: Sharding) -> bool:
     return any(kinds.get(name) is AxisType.Explicit for name in named)
 
 
-def _warn_of_state(params: PyTree[Array]) -> None:
+def warn_of_state(params: PyTree[Array]) -> None:
+    """Warn, once in a call and at the caller's line, of state among the parameters, as in the variables of flax."""
     if not isinstance(params, Mapping) or "params" not in params:
         return
     beside = [str(name) for name in params if name != "params"]
@@ -156,8 +154,16 @@ def _warn_of_state(params: PyTree[Array]) -> None:
             f"params holds {told} beside 'params', and what is there counts as parameters, as running statistics "
             "should not: pass variables['params'] alone, with a loss that closes over the rest.",
             UserWarning,
-            stacklevel=4,
+            stacklevel=_frames_within(),
         )
+
+
+def _frames_within() -> int:
+    """How many frames up, from the function that asks, the first one lies that is not of this package."""
+    frame, n = sys._getframe(1), 1
+    while frame.f_back is not None and str(frame.f_globals.get("__name__")).startswith("eosbench."):
+        frame, n = frame.f_back, n + 1
+    return n
 
 
 def check_loss(loss: Loss, params: PyTree[Array]) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature.operator import Loss, as_scalar, check_callable, check_params
+from eosbench.curvature.operator import Loss, as_scalar, check_callable, check_params, warn_of_state
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,6 +118,7 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         bound = signature.bind(*args, **kwargs)
         (name, loss), (_, params), *_ = bound.arguments.items()
         check_params(params)
+        warn_of_state(params)
         with jax.default_matmul_precision("highest"):
             bound.arguments[name] = read_loss(loss, params)
         return jitted(*bound.args, **bound.kwargs)

@@ -59,7 +59,7 @@ def sharpness(
         RuntimeError: a second derivative, or one in reverse mode of anything but `values`; in forward mode it is nan.
     """
     if misplaced:
-        raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), such as k as k=2.")
+        raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), or k as k=2.")
     loss = with_args(loss, args)
     check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))

@@ -13,17 +13,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import Loss, check_params, linearize, with_args
+from eosbench.curvature.operator import Loss, check_params, linearize, warn_of_state, with_args
 from eosbench.curvature.program import Recorded, read, read_loss
 from eosbench.curvature.shown import as_html, has_numbers
 from eosbench.curvature.tracker import Track
 from eosbench.dynamics.optimizers import Optimizer, read_optimizer
 from eosbench.dynamics.probes import Probes, Tracker, as_tracker, observer, sorted_probes
-from eosbench.dynamics.progress_line import progress_line as progress_line
 from eosbench.dynamics.shapes import listed, shapes
-from eosbench.dynamics.state import TrainState as TrainState
-from eosbench.dynamics.state import as_expected, read_state
-from eosbench.dynamics.state import save_state as save_state
+from eosbench.dynamics.state import TrainState, as_expected, read_state
 
 
 class Run(eqx.Module):
@@ -169,6 +166,7 @@ def _read_step(
 ) -> tuple[_Step, Recorded]:
     """The step, and the optimizer's init."""
     check_params(params)
+    warn_of_state(params)
     functions, others = sorted_probes(probes)
     try:
         # A probe with a memory needs exact products; without one, the step is the user's own.

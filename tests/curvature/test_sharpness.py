@@ -1,12 +1,16 @@
 """The cold solver against spectra that are known in closed form, and its refusals."""
 
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature import NotConvergedError, dense_hessian, sharpness
+from eosbench.dynamics import train
 
 
 def quadratic(eigenvalues, x):
@@ -198,5 +202,10 @@ def test_state_beside_the_parameters_is_warned_of(collection):
     with pytest.warns(UserWarning, match=rf"params holds '{collection}' beside 'params'.*variables\['params'\]"):
         wrong = sharpness(loss, variables).values
     right = sharpness(lambda params: loss(variables | {"params": params}), variables["params"]).values
+    measures = (sharpness, dense_hessian, lambda loss, params: train(loss, params, optax.sgd(0.1), 1))
+    for measure in measures:  # once in each call, and at the line that made it
+        with pytest.warns(UserWarning, match="beside 'params'") as told:
+            measure(loss, variables)
+        assert [Path(warning.filename) for warning in told] == [Path(__file__)]
     assert right == pytest.approx([4.0])
     assert wrong == pytest.approx([2 + np.sqrt(8)])  # of [[4, 2], [2, 0]]

@@ -10,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature.tracker import Sharpness
-from eosbench.dynamics.training import load_state, progress_line, save_state, train
+from eosbench.dynamics import load_state, progress_line, save_state, train
 
 
 def quadratic(eigenvalues, x):
