@@ -339,7 +339,7 @@ def scaling() -> None:
 
 
 def memory() -> None:
-    """Temporary memory of the compiled loop with the tracker beyond that without, in vectors of length p."""
+    """Temporary memory of the compiled loop with the sharpness probe beyond that without, in vectors of length p."""
     from eosbench.dynamics.training import _advance, _begin, _read_step  # the parts of `train`
 
     rows = []
@@ -349,7 +349,7 @@ def memory() -> None:
         sizes = {}
         for name, probes in (("plain", {}), ("tracked", {"s": Sharpness()})):
             step, init = _read_step(loss, params, Partial(optax.sgd, jnp.float32(ETA)), probes)
-            state = _begin(step.loss, step.trackers, init, params)
+            state = _begin(step.loss, step.probes, init, params)
             compiled = _advance.lower(step, state, 10, False).compile()
             analysis = compiled.compiled.memory_analysis()
             sizes[name] = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes

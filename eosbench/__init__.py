@@ -13,13 +13,11 @@ if TYPE_CHECKING:
     from eosbench.claim import EvidenceError as EvidenceError
     from eosbench.claim import Source as Source
     from eosbench.curvature import Density as Density
-    from eosbench.curvature import Linearization as Linearization
     from eosbench.curvature import MicroBatched as MicroBatched
     from eosbench.curvature import NotConvergedError as NotConvergedError
-    from eosbench.curvature import Sharpness as Sharpness
+    from eosbench.curvature import Point as Point
     from eosbench.curvature import Spectrum as Spectrum
     from eosbench.curvature import Trace as Trace
-    from eosbench.curvature import Track as Track
     from eosbench.curvature import dense_hessian as dense_hessian
     from eosbench.curvature import linearize as linearize
     from eosbench.curvature import sharpness as sharpness
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
     from eosbench.curvature import stableness as stableness
     from eosbench.curvature import trace as trace
     from eosbench.documents import Document as Document
+    from eosbench.dynamics import Every as Every
     from eosbench.dynamics import Probe as Probe
     from eosbench.dynamics import Run as Run
     from eosbench.dynamics import Stability as Stability
@@ -37,6 +36,9 @@ if TYPE_CHECKING:
     from eosbench.dynamics import stability as stability
     from eosbench.dynamics import train as train
     from eosbench.evidence import Evidence as Evidence
+    from eosbench.probes import BatchSharpness as BatchSharpness
+    from eosbench.probes import Sharpness as Sharpness
+    from eosbench.probes import Track as Track
 
 __version__ = "0.1.0"
 
@@ -46,13 +48,11 @@ _HOME = {
     **dict.fromkeys(
         (
             "Density",
-            "Linearization",
+            "Point",
             "MicroBatched",
             "NotConvergedError",
-            "Sharpness",
             "Spectrum",
             "Trace",
-            "Track",
             "dense_hessian",
             "linearize",
             "sharpness",
@@ -65,6 +65,7 @@ _HOME = {
     "Document": "eosbench.documents",
     **dict.fromkeys(
         (
+            "Every",
             "Probe",
             "Run",
             "Stability",
@@ -78,6 +79,7 @@ _HOME = {
         "eosbench.dynamics",
     ),
     "Evidence": "eosbench.evidence",
+    **dict.fromkeys(("BatchSharpness", "Sharpness", "Track"), "eosbench.probes"),
 }
 
 __all__ = ["__version__", *_HOME]

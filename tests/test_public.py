@@ -10,7 +10,7 @@ import pytest
 import eosbench
 
 ROOT = Path(__file__).parents[1]
-FACES = ("eosbench.curvature", "eosbench.dynamics", "eosbench.problems", "eosbench.proof")
+FACES = ("eosbench.curvature", "eosbench.dynamics", "eosbench.probes", "eosbench.problems", "eosbench.proof")
 
 
 def exported(module):

@@ -9,5 +9,5 @@ def descent_bound(eta, smoothness, gradient):
 
 
 def hyperbola(x):
-    """``√(1 + x²)`` in each coordinate: sharpness 1 at the minimum, and less everywhere else."""
+    """`√(1 + x²)` in each coordinate: sharpness 1 at the minimum, and less everywhere else."""
     return jnp.sum(jnp.sqrt(1 + x**2))

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Source
-from eosbench.curvature import stableness
-from eosbench.dynamics import gd_step, top_eigenvalue, trajectory
+from eosbench.curvature import dense_sharpness, stableness
+from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import curved_valley, quartic, valley
 
 from .setting import descent_bound, hyperbola
@@ -46,7 +46,7 @@ inequality = Claim(
 def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129, share=1.0):
     random = np.random.default_rng(evidence.seed())
     x = random.normal(size=(400, DIMENSION[loss]))
-    sharpness = np.asarray(jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))(x))
+    sharpness = np.asarray(jax.jit(jax.vmap(lambda x: dense_sharpness(loss, x)))(x))
     x = x[sharpness > 0]
     eta = random.uniform(0.1, 3, size=len(x)) / sharpness[sharpness > 0]
     smoothness = (
@@ -68,7 +68,7 @@ def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129,
 
 
 def parabola_with_a_ledge(x):
-    """``½ x²`` with a smooth step of height 5 up, on the way from 1.8 down to 1.2; an exact parabola elsewhere."""
+    """`½ x²` with a smooth step of height 5 up, on the way from 1.8 down to 1.2; an exact parabola elsewhere."""
     t = (1.8 - x[0]) / 0.6
     inside = (t > 0) & (t < 1)
     s = jnp.where(inside, t, 0.5)
@@ -116,7 +116,7 @@ strict_decrease = Claim(
 def test_the_loss_drops_below_two_over_the_largest_sharpness(evidence, loss, share=(0.01, 1.0), everywhere=True):
     random = np.random.default_rng(evidence.seed())
     x = random.normal(scale=2, size=(4000, 3))
-    sharpness = np.asarray(jax.jit(jax.vmap(lambda x: top_eigenvalue(loss, x)))(x))
+    sharpness = np.asarray(jax.jit(jax.vmap(lambda x: dense_sharpness(loss, x)))(x))
     bound = np.full(len(x), LARGEST_SHARPNESS[loss]) if everywhere else sharpness
     x, bound, sharpness = x[bound > 0.1], bound[bound > 0.1], sharpness[bound > 0.1]
     eta = random.uniform(*share, size=len(x)) * 2 / bound

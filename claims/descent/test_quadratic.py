@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 from eosbench import Claim, Source
-from eosbench.dynamics import gd_step, gradient_descent, top_eigenvalue, trajectory
+from eosbench.curvature import dense_sharpness
+from eosbench.dynamics import gd_step, gradient_descent, trajectory
 from eosbench.problems import Quadratic
 
 from .setting import descent_bound, hyperbola
@@ -115,7 +116,7 @@ def test_a_quadratic_is_left_for_good(evidence, product, top=1.0):
 
 @diverges_above_threshold.counterexample(eta=3.0, x0=0.1)
 def test_a_bounded_cycle_above_the_threshold(evidence, eta, x0):
-    evidence.requires("S > 2/eta at the start", top_eigenvalue(hyperbola, np.array([x0])) > 2 / eta)
+    evidence.requires("S > 2/eta at the start", dense_sharpness(hyperbola, np.array([x0])) > 2 / eta)
     end = float(gradient_descent(hyperbola, np.array([x0]), eta, 400)[0])
     evidence.constant("√5/2, the 2-cycle", np.sqrt(eta**2 / 4 - 1), abs(end), 1e-9)
     evidence.at_least("distance after 400 steps over that at the start", abs(end) / x0, GROWTH)

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from eosbench import Sharpness, sharpness, train
+from eosbench import Every, Sharpness, sharpness, train
 from eosbench.problems import DataError, cifar10, cross_entropy, digits, half_squared_error, mlp
 
 STEPS = 800
@@ -56,7 +56,7 @@ def trained(
     data = digits(300, label_noise=0.2, seed=seed)
     objective, start = mlp(data, jax.random.key(seed), per_sample=LOSSES[loss], **NETWORKS[network])
     cold = sharpness(objective, start, rtol=RTOL)
-    probes = {"sharpness": Sharpness(k=1, rtol=RTOL, every=every)}
+    probes = {"sharpness": Every(every, Sharpness(k=1, rtol=RTOL))}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), steps, probes)
     return recorded(run, threshold, cold)
 

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 from jax.tree_util import Partial
 
-from eosbench import Claim, Sharpness, Source, train
+from eosbench import Claim, Every, Sharpness, Source, train
 from eosbench.problems import Dataset, digits, mlp
 
 from .setting import SETTLED, cifar, critical, recorded
@@ -48,7 +48,7 @@ def test_figure_1(evidence, threshold, steps=400, every=2, images=5000, width=20
     objective, start = mlp(data, jax.random.key(seed), width=width)
     if evidence.scale == "paper":
         threshold = critical(objective, start, threshold, usual=4.6)
-    probes = {"sharpness": Sharpness(every=every), "accuracy": Partial(accuracy, objective)}
+    probes = {"sharpness": Every(every, Sharpness()), "accuracy": Partial(accuracy, objective)}
     run = train(objective, start, Partial(optax.sgd, 2 / threshold), steps, probes)
     track = recorded(run, threshold)
     loss, sharpness, error = track.loss, track.sharpness, track.error

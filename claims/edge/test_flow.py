@@ -6,8 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from eosbench import Claim, Source
-from eosbench.curvature import solve
+from eosbench import Claim, Source, sharpness
 from eosbench.dynamics import gd_step, gradient_flow, trajectory
 from eosbench.problems import digits, flattened, mlp
 
@@ -17,7 +16,7 @@ SAMPLE = 10  # steps between two looks at gradient descent and gradient flow
 @eqx.filter_jit
 def sharpness_and_loss(loss, x):
     """S and L at a point, and the products that they took."""
-    spectrum = solve(loss, x, 1, jnp.asarray(1e-4), jnp.asarray(3000), jax.random.key(0))
+    spectrum = sharpness(loss, x, rtol=1e-4, max_hvps=3000, throw=False)
     return jnp.stack([spectrum.values[0], loss(x), spectrum.hvps])
 
 

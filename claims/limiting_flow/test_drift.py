@@ -8,16 +8,8 @@ import numpy as np
 from scipy.interpolate import CubicSpline
 
 from eosbench import Claim, Source
-from eosbench.dynamics import (
-    gd_step,
-    iterate,
-    limiting_flow,
-    limiting_map,
-    ngd_step,
-    sqrt_gd_step,
-    top_eigenvalue,
-    trajectory,
-)
+from eosbench.curvature import dense_sharpness
+from eosbench.dynamics import gd_step, iterate, limiting_flow, limiting_map, ngd_step, sqrt_gd_step, trajectory
 from eosbench.problems import (
     curved_valley,
     digits,
@@ -213,7 +205,7 @@ def test_sharpness_falls_by_a_multiple_of_eta_squared_per_step(evidence, loss, s
     for eta in etas:
         x = iterate(step(loss, eta), start(loss), skip * PHASE_I[loss] / eta)
         y = iterate(step(loss, eta), x, PHASE_II / eta**order)
-        before, after = (float(top_eigenvalue(loss, point)) for point in (x, y))
+        before, after = (float(dense_sharpness(loss, point)) for point in (x, y))
         falls.append((before - after) / (PHASE_II / eta**order))
         shares.append(1 - after / before)
     # Any change over 1/eta² steps has the exponent 2: it must be a fall, and one that does not vanish with eta.

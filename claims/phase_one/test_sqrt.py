@@ -11,7 +11,7 @@ from .setting import ETAS, START, first_rise, loss_along
 
 
 def root_rate(loss, factor):
-    """Gradient flow on √L is that on L, slowed by ``2 √L``."""
+    """Gradient flow on √L is that on L, slowed by `2 √L`."""
     return lambda x: factor * jnp.sqrt(loss(x))
 
 

@@ -6,7 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Source
-from eosbench.dynamics import angle_to_top, gd_step, iterate, ngd_step, sqrt_gd_step, top_eigenvalue, trajectory
+from eosbench.curvature import dense_sharpness
+from eosbench.dynamics import angle_to_top, gd_step, iterate, ngd_step, sqrt_gd_step, trajectory
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
 from .setting import PHASE_I, PHASE_II, SAMPLES, STARTS, samples
@@ -17,7 +18,7 @@ def pairs(loss, step, x, exponent):
     """Of each iterate x: √L there plus √L one step later, λ_1, ‖∇λ_1‖, and the angle to the top eigenvector."""
 
     def pair(x):
-        sharpness, slope = jax.value_and_grad(lambda x: top_eigenvalue(loss, x))(x)
+        sharpness, slope = jax.value_and_grad(lambda x: dense_sharpness(loss, x))(x)
         roots = jnp.sqrt(loss(x)) + jnp.sqrt(loss(step(x)))
         return roots, sharpness, jnp.linalg.norm(slope), angle_to_top(loss, x, exponent)
 
@@ -99,7 +100,7 @@ def largest_remainder(loss, eta, x):
     def larger(_, carry):
         x, most = carry
         after = step(x)
-        remainder = jnp.abs(jnp.sqrt(loss(x)) + jnp.sqrt(loss(after)) - eta * top_eigenvalue(loss, x) / 2)
+        remainder = jnp.abs(jnp.sqrt(loss(x)) + jnp.sqrt(loss(after)) - eta * dense_sharpness(loss, x) / 2)
         return after, jnp.maximum(most, remainder)
 
     settled = iterate(step, x, jnp.asarray(PHASE_I / eta, int))

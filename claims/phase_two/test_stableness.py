@@ -6,8 +6,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Source
-from eosbench.curvature import stableness
-from eosbench.dynamics import angle_to_top, gd_step, ngd_step, sqrt_gd_step, top_eigenvalue
+from eosbench.curvature import dense_sharpness, stableness
+from eosbench.dynamics import angle_to_top, gd_step, ngd_step, sqrt_gd_step
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
 from .setting import PHASE_II, SAMPLES, samples
@@ -25,7 +25,7 @@ def stableness_of_pairs(loss, step, x, eta, normalized=True):
         return stableness(loss, x, size, points=17, zooms=0)
 
     def pair(x):
-        slope = jax.grad(lambda x: jnp.log(top_eigenvalue(loss, x)))(x)
+        slope = jax.grad(lambda x: jnp.log(dense_sharpness(loss, x)))(x)
         return effective(x), effective(step(x)), angle_to_top(loss, x, 1.0), jnp.linalg.norm(slope)
 
     return jax.vmap(pair)(x)

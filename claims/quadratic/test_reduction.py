@@ -14,7 +14,7 @@ SPECTRA = [
 
 
 def record_one_step_residuals(evidence, step, spectrum, eta, factor, exponent):
-    """Compare every step of a method in ``x̃ = (factor A)^exponent x/eta`` with a step of the map."""
+    """Compare every step of a method in `x̃ = (factor A)^exponent x/eta` with a step of the map."""
     random = np.random.default_rng(evidence.seed())
     basis = np.linalg.qr(random.normal(size=(len(spectrum), len(spectrum))))[0]
     loss = Quadratic.with_spectrum(spectrum, basis)

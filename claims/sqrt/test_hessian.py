@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Source
-from eosbench.dynamics import top_eigenvalue
+from eosbench.curvature import dense_sharpness
 from eosbench.problems import curved_valley, curved_valley_point, skewed_valley, valley
 
 
@@ -30,7 +30,7 @@ def along(loss, point, direction, distances):
     def root(x):
         return jnp.sqrt(loss(x))
 
-    return jax.vmap(lambda d: (root(point + d * direction), top_eigenvalue(root, point + d * direction)))(distances)
+    return jax.vmap(lambda d: (root(point + d * direction), dense_sharpness(root, point + d * direction)))(distances)
 
 
 hessian_diverges = Claim(
@@ -49,7 +49,7 @@ hessian_diverges = Claim(
     controls={"rank one": dict(loss=valley), "rank one with a cubic term": dict(loss=skewed_valley)},
 )
 def test_the_top_eigenvalue_is_inverse_to_the_root(evidence, loss, direction):
-    """With ``u = H^½ d/‖H^½ d‖``, √L λ_max(∇²√L) tends to half the top eigenvalue of ``H^½ (I - u uᵀ) H^½``."""
+    """With `u = H^½ d/‖H^½ d‖`, √L λ_max(∇²√L) tends to half the top eigenvalue of `H^½ (I - u uᵀ) H^½`."""
     point = POINT[loss]
     hessian = np.asarray(jax.hessian(loss)(point))
     eigenvalues, vectors = np.linalg.eigh(hessian)

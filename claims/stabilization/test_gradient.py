@@ -6,8 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from eosbench import Claim, Source, curvature
-from eosbench.curvature import dense_hessian
-from eosbench.dynamics import top_eigenvalue
+from eosbench.curvature import dense_hessian, dense_sharpness
 from eosbench.problems import Dataset, flattened, mlp
 
 from .setting import approach
@@ -48,7 +47,7 @@ def test_the_gradient_of_the_sharpness(evidence, replicate, which=1):
     evidence.close("∇S by way of the eigenvalue", slope_of_eigenvalue(loss, x), slope, 1e-11 * scale)
     directions = random.normal(size=(3, x.size)) / np.sqrt(x.size)
     for h, tolerance in ((1e-3, 1e-5), (1e-4, 1e-7)):
-        ahead, behind = (np.array([top_eigenvalue(loss, x + s * h * v) for v in directions]) for s in (1, -1))
+        ahead, behind = (np.array([dense_sharpness(loss, x + s * h * v) for v in directions]) for s in (1, -1))
         evidence.close(
             f"central difference, h = {h:g}", (ahead - behind) / (2 * h), directions @ slope, tolerance * scale
         )
@@ -68,7 +67,7 @@ def test_a_double_top_eigenvalue(evidence, h):
     evidence.requires("u is a top eigenvector", np.abs(u[2]) < 1e-12)
     predicted = curvature.sharpness_gradient(crossing_curvatures, jnp.asarray(origin), u)[2]
     e_z = np.array([0, 0, h])
-    ahead, here, behind = (top_eigenvalue(crossing_curvatures, p) for p in (origin + e_z, origin, origin - e_z))
+    ahead, here, behind = (dense_sharpness(crossing_curvatures, p) for p in (origin + e_z, origin, origin - e_z))
     evidence.close("∂S/∂z from above", (ahead - here) / h, predicted, 0.1)
     evidence.close("∂S/∂z from below", (here - behind) / h, predicted, 0.1)
 

@@ -28,15 +28,13 @@ class MicroBatched(eqx.Module):
     remat: bool = eqx.field(static=True, default=True)
 
     def __check_init__(self) -> None:
-        lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(self.data)}
-        if len(lengths) != 1 or 0 in lengths:
-            raise ValueError(f"data of a MicroBatched loss has leading axes {sorted(lengths)}: they must be one n > 0.")
+        examples("a MicroBatched loss", self.data)
         if self.size < 1:
             raise ValueError(f"size of a MicroBatched loss is {self.size}: it must be at least 1.")
 
     def __call__(self, params: PyTree[Array]) -> Float[Array, ""]:
         """The mean over all examples."""
-        n = jax.tree.leaves(self.data)[0].shape[0]
+        n = examples("a MicroBatched loss", self.data)
         size = min(self.size, n)
         whole, rest = divmod(n, size)
         chunks = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), self.data)
@@ -50,3 +48,15 @@ class MicroBatched(eqx.Module):
         if rest:
             total = total + self.loss(params, jax.tree.map(lambda x: x[whole * size :], self.data)) * (rest / n)
         return total
+
+
+def examples(what: str, data: PyTree[Array]) -> int:
+    """How many examples there are along the leading axis of all arrays.
+
+    Raises:
+        ValueError: the arrays do not agree, or there are none.
+    """
+    lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
+    if len(lengths) != 1 or 0 in lengths:
+        raise ValueError(f"data of {what} has leading axes {sorted(lengths)}: they must be one n > 0.")
+    return lengths.pop()

@@ -1,17 +1,27 @@
-"""How far below the largest eigenvalue a Lanczos value from a random start can be."""
+"""How far a Ritz value can be below its eigenvalue, and how far it may be."""
 
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, ArrayLike, Bool, Float, Int
 
 FAILURE_PROBABILITY = 1e-6
 
 
 TRUST = 3
-"""How many times smaller than its residual norm the error of a Ritz value is taken to be at most.
+"""The error of a Ritz value is never taken to be below its residual norm divided by this.
 
 The quadratic estimate r^2/gap is only as good as the gap between Ritz values, and while a close pair is not resolved
 the gap to the next Ritz value is far too wide: that estimate alone settles on the wrong one in most random starts.
 """
+
+
+def rounding(norm: Float[Array, ""], dtype: jnp.dtype) -> Float[Array, ""]:
+    """10 eps norm(H): the error of a value that no residual shows."""
+    return 10 * float(jnp.finfo(dtype).eps) * norm
+
+
+def tolerance(values: Float[Array, " k"], rtol: Float[ArrayLike, ""], unseen: Float[Array, ""]) -> Float[Array, " k"]:
+    """rtol |value| + 10 eps norm(H): the error up to which a value is accepted, cold, dense and tracked alike."""
+    return jnp.asarray(rtol, values.dtype) * jnp.abs(values) + unseen
 
 
 def ritz_errors(values: Float[Array, " k+"], residuals: Float[Array, " k"]) -> Float[Array, " k"]:
@@ -25,16 +35,16 @@ def ritz_errors(values: Float[Array, " k+"], residuals: Float[Array, " k"]) -> F
 
 
 def are_simple(
-    values: Float[Array, " k+"], residuals: Float[Array, " k"], rounding: Float[Array, ""]
+    values: Float[Array, " k+"], residuals: Float[Array, " k"], unseen: Float[Array, ""]
 ) -> Bool[Array, " k"]:
     """Whether the gaps to both neighbours exceed the residual norm, so that the vector is not a mixture of theirs.
 
     Args:
         values: descending, the k of interest and, unless there are no more, at least one after them.
         residuals: of the first k.
-        rounding: the error of the values that no residual shows.
+        unseen: the error of the values that no residual shows, see `rounding`.
     """
-    return neighbour_gaps(values, len(residuals)) > residuals + rounding
+    return neighbour_gaps(values, len(residuals)) > residuals + unseen
 
 
 def neighbour_gaps(values: Float[Array, " k+"], k: int) -> Float[Array, " k"]:

@@ -3,11 +3,13 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from eosbench.curvature.arguments import on_host
-from eosbench.curvature.bounds import are_simple
-from eosbench.curvature.operator import Loss, Product, linearize, warn_of_state
+from eosbench.curvature.bounds import are_simple, rounding, tolerance
+from eosbench.curvature.loss import Loss, warn_of_state
+from eosbench.curvature.point import Product, linearize
+from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature.unit import binary_unit
 
@@ -30,6 +32,19 @@ def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
     return (hessian + hessian.T) / 2
 
 
+def dense_sharpness(loss: Loss, x: Float[ArrayLike, " p"]) -> Float[Array, ""]:
+    """The largest eigenvalue of the whole matrix at a flat x; differentiable to every order where it is simple.
+
+    For a few hundred parameters; beyond that, and where an error is wanted, use `sharpness`.
+    """
+    return _dense_sharpness(loss, jnp.asarray(x))
+
+
+@compiled
+def _dense_sharpness(loss: Loss, x: Float[Array, " p"]) -> Float[Array, ""]:
+    return jnp.linalg.eigvalsh(jax.hessian(loss)(x))[-1]
+
+
 def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype: jnp.dtype) -> Spectrum:
     """The k largest eigenvalues by a dense eigendecomposition with p products; traceable, for p up to a few hundred.
 
@@ -41,17 +56,22 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     wide = np.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
     hessian = (hessian + hessian.T).astype(wide) / 2
     values, vectors = jnp.linalg.eigh(hessian, symmetrize_input=False)
-    norm = jnp.abs(values).max()
+    unseen = rounding(jnp.abs(values).max(), dtype)
     every, values, vectors = values[::-1], values[::-1][:k], vectors.T[::-1][:k]
-    rounding = 10 * float(jnp.finfo(dtype).eps) * norm
     residuals = jnp.linalg.norm(vectors @ hessian - values[:, None] * vectors, axis=1)
-    simple = are_simple(every, residuals, rounding)
-    converged = (residuals <= jnp.asarray(rtol, wide) * jnp.abs(values) + rounding).all()
+    simple = are_simple(every, residuals, unseen)
+    converged = (residuals <= tolerance(values, rtol, unseen)).all()
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
-    values, residuals, rounding = values.astype(dtype), residuals.astype(dtype), rounding.astype(dtype)
-    upper = values[0] + residuals[0] + rounding
-    hvps = jnp.asarray(p)
+    values, residuals, unseen = values.astype(dtype), residuals.astype(dtype), unseen.astype(dtype)
     spectrum = Spectrum(
-        values, residuals, upper, vectors.astype(dtype), residuals, simple, hvps, jnp.asarray(converged), status
+        values=values,
+        errors=residuals,
+        upper=values[0] + residuals[0] + unseen,
+        vectors=vectors.astype(dtype),
+        residuals=residuals,
+        simple=simple,
+        hvps=jnp.asarray(p),
+        converged=jnp.asarray(converged),
+        status=status,
     )
     return spectrum.times(unit)

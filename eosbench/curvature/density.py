@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from matfree import decomp, stochtrace
 
-from eosbench.curvature.operator import Loss, linearize
+from eosbench.curvature.loss import Loss
+from eosbench.curvature.point import linearize
 from eosbench.curvature.program import compiled
 
 _NO_DERIVATIVE = (

@@ -8,7 +8,7 @@ from jax.experimental.jet import jet
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature.operator import Loss, check_loss, check_params
+from eosbench.curvature.loss import Loss, check_loss, check_params
 from eosbench.curvature.program import compiled
 
 

@@ -1,7 +1,7 @@
 """The derivative of eigenvalues that a solver found, by perturbation theory instead of through the solver.
 
 A simple eigenvalue with unit eigenvector u moves by dλ = u·(dH)u: the motion of u does not count in first order. So the
-solver works on a point that does not move, however many steps it takes, and only the found values are made to move.
+solver works on a Hessian that does not move, however many steps it takes, and only the found values are made to move.
 """
 
 from typing import TypeVar
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from eosbench.curvature.operator import Linearization
+from eosbench.curvature.point import Product, block_product
 
 Found = TypeVar("Found")
 
@@ -26,11 +26,11 @@ _ONLY_FIRST = (
 )
 
 
-def moving(found: Found, point: Linearization, vectors: Float[Array, "k p"], simple: Bool[Array, " k"]) -> Found:
-    """What a solver found at a point that was held fixed, with `found.values` moving as the point does.
+def moving(found: Found, product: Product, vectors: Float[Array, "k p"], simple: Bool[Array, " k"]) -> Found:
+    """What a solver found of a Hessian that was held fixed, with `found.values` moving as the Hessian does.
 
-    Their derivative is that of <u, H u> in both modes, with respect to whatever the point depends on: the parameters,
-    the arrays of the loss, and what it closes over. It is nan for an eigenvalue that is not `simple`.
+    Their derivative is that of <u, H u> in both modes, with respect to whatever H depends on: the parameters, the
+    arrays of the loss, and what it closes over. It is nan for an eigenvalue that is not `simple`.
 
     Nothing else that was found has a derivative. JAX takes those of all outputs together in forward mode, where the
     others are therefore nan; in reverse mode, asking for one is refused.
@@ -39,26 +39,26 @@ def moving(found: Found, point: Linearization, vectors: Float[Array, "k p"], sim
         RuntimeError: a derivative in reverse mode of anything but `values`, or a second derivative.
     """
     floating, rest = eqx.partition(found, eqx.is_inexact_array)
-    return eqx.combine(_moving(point, vectors, simple, floating), rest)
+    return eqx.combine(_moving(product, vectors, simple, floating), rest)
 
 
 @jax.custom_jvp
 def _moving(
-    point: Linearization, vectors: Float[Array, "k p"], simple: Bool[Array, " k"], found: PyTree[Array]
+    product: Product, vectors: Float[Array, "k p"], simple: Bool[Array, " k"], found: PyTree[Array]
 ) -> PyTree[Array]:
     return found
 
 
 @_moving.defjvp
 def _moved(primals: tuple, tangents: tuple) -> tuple[PyTree[Array], PyTree[Array]]:
-    point, vectors, simple, found = primals
+    product, vectors, simple, found = primals
     # The vectors count as fixed, which holds in first order only.
-    fixed_point, fixed = eqxi.nondifferentiable((point, vectors), msg=_ONLY_FIRST)
+    fixed_product, fixed = eqxi.nondifferentiable((product, vectors), msg=_ONLY_FIRST)
 
-    def quotients(point: Linearization) -> Float[Array, " k"]:
-        return jnp.sum(fixed * point.products(fixed), axis=1)
+    def quotients(product: Product) -> Float[Array, " k"]:
+        return jnp.sum(fixed * block_product(product, fixed), axis=1)
 
-    _, moved = jax.jvp(quotients, (fixed_point,), tangents[:1])
+    _, moved = jax.jvp(quotients, (fixed_product,), tangents[:1])
     moved = _only_simple(moved, simple)
     nothing = eqxi.nondifferentiable_backward(jnp.nan * moved.sum(), msg=_ONLY_VALUES)
     others = jax.tree.map(lambda leaf: jnp.broadcast_to(nothing, leaf.shape).astype(leaf.dtype), found)

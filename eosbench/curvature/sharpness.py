@@ -9,9 +9,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import dense_limit, lanczos
-from eosbench.curvature.operator import Loss, check_params, linearize, with_args
+from eosbench.curvature.lanczos import MAX_HVPS, dense_limit, lanczos
+from eosbench.curvature.loss import Loss, check_params, with_args
 from eosbench.curvature.perturbation import moving
+from eosbench.curvature.point import linearize
 from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import CONVERGED, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, NotConvergedError, Spectrum
 
@@ -23,7 +24,7 @@ def sharpness(
     args: tuple = (),
     k: int = 1,
     rtol: float = 1e-3,
-    max_hvps: int = 2000,
+    max_hvps: int = MAX_HVPS,
     throw: bool = True,
     key: PRNGKeyArray | None = None,
 ) -> Spectrum:
@@ -69,7 +70,7 @@ def sharpness(
     rtol = as_tolerance("rtol", rtol)
     max_hvps = as_traceable_integer("max_hvps", max_hvps)
     key = jax.random.key(0) if key is None else key
-    spectrum = solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
+    spectrum = _solve(loss, params, k, jnp.asarray(rtol), jnp.asarray(max_hvps), key)
     if throw and not isinstance(spectrum.converged, jax.core.Tracer) and not spectrum.converged:
         raise NotConvergedError(f"sharpness {spectrum.message} {_remedy(spectrum)}", spectrum)
     return spectrum
@@ -86,7 +87,7 @@ def _remedy(spectrum: Spectrum) -> str:
 
 
 @compiled
-def solve(
+def _solve(
     loss: Loss,
     params: PyTree[Array],
     k: int,
@@ -94,17 +95,17 @@ def solve(
     max_hvps: Int[Array, ""],
     key: PRNGKeyArray,
 ) -> Spectrum:
-    """The compiled part of `sharpness`, which may be called inside another compiled function; it never raises."""
+    """The compiled part."""
     point = linearize(loss, params)
     p, dtype = point.gradient.size, point.gradient.dtype
-    still, rtol = jax.lax.stop_gradient((point, rtol.astype(dtype)))
+    product, gradient, rtol = jax.lax.stop_gradient((point.product, point.gradient, rtol.astype(dtype)))
     if p <= dense_limit(k):
-        spectrum = dense_spectrum(still.product, p, k, rtol, dtype)
+        spectrum = dense_spectrum(product, p, k, rtol, dtype)
     else:
-        spectrum = lanczos(still.product, p, k, rtol, max_hvps.astype(int), key, dtype, guess=still.gradient)
+        spectrum = lanczos(product, p, k, rtol, max_hvps.astype(int), key, dtype, guess=gradient)
     # A formula can have a finite second derivative where it has no value: x log x at -1.
     status = jnp.where(jnp.isfinite(point.gradient).all(), spectrum.status, GRADIENT_NOT_FINITE)
     status = jnp.where(jnp.isfinite(point.loss), status, LOSS_NOT_FINITE)
     converged = spectrum.converged & (status == CONVERGED)
     spectrum = eqx.tree_at(lambda s: (s.converged, s.status), spectrum, (converged, status))
-    return moving(spectrum, point, spectrum.vectors, spectrum.simple)
+    return moving(spectrum, point.product, spectrum.vectors, spectrum.simple)

@@ -10,11 +10,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature.arguments import on_host
-from eosbench.curvature.operator import Loss, check_params
+from eosbench.curvature.lanczos import dense_limit
+from eosbench.curvature.loss import Loss, check_params
 from eosbench.curvature.program import compiled
-from eosbench.curvature.sharpness import solve
-
-DENSE = 256
+from eosbench.curvature.sharpness import sharpness
 
 
 @compiled
@@ -46,7 +45,7 @@ def stableness(
     key = jax.random.key(0) if key is None else key
 
     def sharpness_at(s: Float[Array, ""]) -> Float[Array, ""]:
-        return solve(loss, unravel(x - s * eta * gradient), 1, jnp.asarray(rtol), jnp.asarray(2000), key).values[0]
+        return sharpness(loss, unravel(x - s * eta * gradient), rtol=rtol, key=key, throw=False).values[0]
 
     def zoom(carry: tuple, _: None) -> tuple[tuple, None]:
         low, high, best = carry
@@ -73,7 +72,7 @@ def floquet_multipliers(
         step: the map, such as one step of gradient descent; pytree to pytree of the same shape.
         point: on the orbit.
         period: of the orbit.
-        k: how many; up to 256 parameters the matrix is formed, beyond that ARPACK iterates.
+        k: how many; up to some 256 parameters the matrix is formed, beyond that ARPACK iterates.
 
     Returns:
         Complex multipliers by descending modulus, shape (min(k, p),).
@@ -90,7 +89,7 @@ def floquet_multipliers(
             point = step(point)
         return ravel_pytree(point)[0]
 
-    if x.size <= DENSE:
+    if x.size <= dense_limit(k):
         multipliers = np.linalg.eigvals(on_host("floquet_multipliers", jax.jit(jax.jacfwd(orbit))(x)))
     else:
         push = jax.jit(lambda v: jax.jvp(orbit, (x,), (v,))[1])

@@ -1,4 +1,3 @@
-from eosbench.curvature.tracker import Sharpness as Sharpness
 from eosbench.dynamics.alignment import angle_to_top as angle_to_top
 from eosbench.dynamics.alignment import projection_excess as projection_excess
 from eosbench.dynamics.flows import Limit as Limit
@@ -7,7 +6,6 @@ from eosbench.dynamics.flows import limiting_flow as limiting_flow
 from eosbench.dynamics.flows import limiting_map as limiting_map
 from eosbench.dynamics.flows import path_integral as path_integral
 from eosbench.dynamics.flows import tangent_projection as tangent_projection
-from eosbench.dynamics.flows import top_eigenvalue as top_eigenvalue
 from eosbench.dynamics.maps import ends_where as ends_where
 from eosbench.dynamics.maps import gd_step as gd_step
 from eosbench.dynamics.maps import gradient_descent as gradient_descent
@@ -21,7 +19,8 @@ from eosbench.dynamics.orbits import amplitude_law as amplitude_law
 from eosbench.dynamics.orbits import cycle_multiplier as cycle_multiplier
 from eosbench.dynamics.orbits import scalar_derivatives as scalar_derivatives
 from eosbench.dynamics.orbits import two_cycle as two_cycle
-from eosbench.dynamics.probes import Probe as Probe
+from eosbench.dynamics.probe import Every as Every
+from eosbench.dynamics.probe import Probe as Probe
 from eosbench.dynamics.progress_line import progress_line as progress_line
 from eosbench.dynamics.self_stabilization import EdgePoint as EdgePoint
 from eosbench.dynamics.self_stabilization import edge_point as edge_point

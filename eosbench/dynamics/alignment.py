@@ -13,7 +13,7 @@ from eosbench.dynamics.maps import Loss
 def angle_to_top(loss: Loss, x: Float[Array, "p"], exponent: float) -> Float[Array, ""]:
     """θ, in radians and at most π/2: the angle between the transformed iterate x̃ and the top eigenvector at Φ(x).
 
-    With ``H = ∇²L(Φ(x))``, ``x̃ = H^exponent (x - Φ(x))`` up to a factor: exponent 1 for normalized
+    With `H = ∇²L(Φ(x))`, `x̃ = H^exponent (x - Φ(x))` up to a factor: exponent 1 for normalized
     gradient descent, 1/2 for gradient descent on √L.
     """
     _, components = _transformed(loss, x, exponent)
@@ -22,9 +22,9 @@ def angle_to_top(loss: Loss, x: Float[Array, "p"], exponent: float) -> Float[Arr
 
 @compiled
 def projection_excess(loss: Loss, x: Float[Array, "p"], eta: Float[ArrayLike, ""]) -> Float[Array, "p"]:
-    """``R_j``, j = 1 ... p: the length of x̃'s projection on v_j, ..., v_p, minus ``λ_j eta``.
+    """`R_j`, j = 1 ... p: the length of x̃'s projection on v_j, ..., v_p, minus `λ_j eta`.
 
-    Here x̃ = H (x - Φ(x)), as for normalized gradient descent, and λ_1 >= λ_2 >= ... belong to ``H = ∇²L(Φ(x))``
+    Here x̃ = H (x - Φ(x)), as for normalized gradient descent, and λ_1 >= λ_2 >= ... belong to `H = ∇²L(Φ(x))`
     (Arora et al. 2022, theorem 4.3 (2)).
     """
     eigenvalues, components = _transformed(loss, x, 1.0)
@@ -32,7 +32,7 @@ def projection_excess(loss: Loss, x: Float[Array, "p"], eta: Float[ArrayLike, ""
 
 
 def _transformed(loss: Loss, x: Float[Array, "p"], exponent: float) -> tuple[Float[Array, "p"], Float[Array, "p"]]:
-    """Eigenvalues of H in ascending order, and the components of ``H^exponent (x - Φ(x))`` along their eigenvectors."""
+    """Eigenvalues of H in ascending order, and the components of `H^exponent (x - Φ(x))` along their eigenvectors."""
     limit = limiting_map(loss, x).point
     eigenvalues, vectors = jnp.linalg.eigh(jax.hessian(loss)(limit))
     return eigenvalues, jnp.maximum(eigenvalues, 0) ** exponent * (vectors.T @ (x - limit))

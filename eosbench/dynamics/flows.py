@@ -40,7 +40,7 @@ def gradient_flow(
     atol: float = 1e-11,
     solver: diffrax.AbstractAdaptiveSolver | None = None,
 ) -> Float[Array, "times p"]:
-    """Solution of ``x' = -∇L(x), x(0) = x0`` at increasing `times`.
+    """Solution of `x' = -∇L(x), x(0) = x0` at increasing `times`.
 
     The default solver is the explicit `diffrax.Tsit5()`; pass `diffrax.Kvaerno5()` for a stiff problem.
     """
@@ -54,7 +54,7 @@ def path_integral(
     *,
     tolerance: float = 1e-9,
 ) -> Float[Array, ""]:
-    """``∫ integrand(x(t)) dt`` over the whole of gradient flow from x0, for an integrand that vanishes at minimizers.
+    """`∫ integrand(x(t)) dt` over the whole of gradient flow from x0, for an integrand that vanishes at minimizers.
 
     With the gradient's norm it is the length of the path: the time T_1 that normalized gradient descent takes to Γ, in
     units of eta per step (Arora et al. 2022, theorem 4.3). With 2 √L it is that time for gradient descent on √L.
@@ -94,7 +94,7 @@ def limiting_map(loss: Loss, x: Float[ArrayLike, "p"], *, tolerance: float = 1e-
     """Φ(x), the limit of gradient flow from x, for x in the attraction set of Γ.
 
     The flow is integrated to relative accuracy `tolerance` until it is within reach of Newton's method: from a distance
-    d of Γ the step ``-H⁺ ∇L`` ends O(d²) from the limit. A point from which the flow does not converge gives nan.
+    d of Γ the step `-H⁺ ∇L` ends O(d²) from the limit. A point from which the flow does not converge gives nan.
     """
     return _limiting_map(loss, jnp.asarray(x), tolerance)
 
@@ -103,16 +103,6 @@ def limiting_map(loss: Loss, x: Float[ArrayLike, "p"], *, tolerance: float = 1e-
 def _limiting_map(loss: Loss, x: Float[Array, "p"], tolerance: float) -> Limit:
     fine, coarse = jax.vmap(lambda tolerance: _limit(loss, x, tolerance))(tolerance * jnp.array([1.0, 30.0]))
     return Limit(fine, jnp.linalg.norm(fine - coarse))
-
-
-def top_eigenvalue(loss: Loss, x: Float[ArrayLike, "p"]) -> Float[Array, ""]:
-    """λ_1(∇²L(x)), the sharpness at x, from the dense Hessian; for a network use `eosbench.sharpness`."""
-    return _top_eigenvalue(loss, jnp.asarray(x))
-
-
-@compiled
-def _top_eigenvalue(loss: Loss, x: Float[Array, "p"]) -> Float[Array, ""]:
-    return jnp.linalg.eigvalsh(jax.hessian(loss)(x))[-1]
 
 
 @compiled
@@ -133,7 +123,7 @@ def limiting_flow(
     rtol: float = 1e-8,
     atol: float = 1e-10,
 ) -> Float[Array, "times p"]:
-    """The flow ``X' = -coefficient P⊥ ∇ functional(λ_1(∇²L(X)))`` on Γ from ``X(0) = Φ(x0)``, at increasing `times`.
+    """The flow `X' = -coefficient P⊥ ∇ functional(λ_1(∇²L(X)))` on Γ from `X(0) = Φ(x0)`, at increasing `times`.
 
     In Phase II normalized gradient descent follows it with coefficient 1/4 and `jnp.log`, gradient descent on √L with
     1/8 and the identity (Arora, Li and Panigrahi 2022, theorem 4.4 and its analogue); its time is eta² per step. λ_1

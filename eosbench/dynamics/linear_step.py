@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import check_params
+from eosbench.curvature.loss import check_params
 
 LONGEST = 200
 """Iterations of `alternating` at most; 33 suffice in double precision where the state forgets monotonically."""

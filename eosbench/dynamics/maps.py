@@ -1,6 +1,6 @@
 """The step maps of the papers, and their iteration inside one compiled loop.
 
-A step is a callable ``x -> x``: a pytree whose leaves are its step size and whatever arrays its loss holds. Iterating
+A step is a callable `x -> x`: a pytree whose leaves are its step size and whatever arrays its loss holds. Iterating
 it for another step size, another start or another number of steps therefore compiles nothing anew, and `jax.vmap` runs
 a grid of them at once. Steps are read anew in every call (see `eosbench.curvature.program`).
 """
@@ -19,12 +19,12 @@ Step = Callable[[Float[Array, "..."]], Float[Array, "..."]]
 
 
 def gd_step(loss: Loss, eta: Float[ArrayLike, ""]) -> Step:
-    """Gradient descent: ``x - eta ∇L(x)``."""
+    """Gradient descent: `x - eta ∇L(x)`."""
     return eqx.Partial(_gd, loss, jnp.asarray(eta, float))
 
 
 def ngd_step(loss: Loss, eta: Float[ArrayLike, ""]) -> Step:
-    """Normalized gradient descent: ``x - eta ∇L(x)/‖∇L(x)‖``, every step of length eta (Arora et al. 2022).
+    """Normalized gradient descent: `x - eta ∇L(x)/‖∇L(x)‖`, every step of length eta (Arora et al. 2022).
 
     The norm is that of the whole array. Where the gradient vanishes the map is undefined, and the result is nan.
     """
@@ -32,7 +32,7 @@ def ngd_step(loss: Loss, eta: Float[ArrayLike, ""]) -> Step:
 
 
 def sqrt_gd_step(loss: Loss, eta: Float[ArrayLike, ""]) -> Step:
-    """Gradient descent on the square root of a loss whose minimum is zero: ``x - eta ∇√L(x)`` (Arora et al. 2022).
+    """Gradient descent on the square root of a loss whose minimum is zero: `x - eta ∇√L(x)` (Arora et al. 2022).
 
     Where the loss vanishes its root has no gradient, and the result is nan.
     """
@@ -55,7 +55,7 @@ def trajectory(
 ) -> PyTree[Float[Array, "records ..."]]:
     """What `observe` sees of x0 and of each `every`-th iterate after it, by default the iterates themselves.
 
-    The leading axis has ``steps // every + 1`` entries.
+    The leading axis has `steps // every + 1` entries.
     """
     x0 = jnp.asarray(x0)
     return _trajectory(read(step, x0), x0, steps // every, read(observe, x0), jnp.asarray(every, int))

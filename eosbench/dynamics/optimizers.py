@@ -11,7 +11,7 @@ import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature.operator import Loss
+from eosbench.curvature.loss import Loss
 from eosbench.curvature.program import Recorded, read, with_jax_arrays
 from eosbench.dynamics.shapes import difference, listed, shapes
 

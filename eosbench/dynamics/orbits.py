@@ -20,13 +20,14 @@ _OFFSETS = np.geomspace(1e-4, 1e3, 4001)
 def two_cycle(loss: ScalarLoss, eta: float, minimizer: float = 1.0) -> Float[np.ndarray, "2"]:
     """The two points, in ascending order, between which gradient descent with step size `eta` alternates.
 
-    They lie on either side of `minimizer`. With ``F(x) = x - eta f'(x)`` a point of period two or one solves ``f'(x) +
-    f'(F(x)) = 0``. Dividing by ``x - minimizer`` removes the fixed point; the root nearest to the minimizer, before the
+    They lie on either side of `minimizer`. With `F(x) = x - eta f'(x)` a point of period two or one solves `f'(x) +
+    f'(F(x)) = 0`. Dividing by `x - minimizer` removes the fixed point; the root nearest to the minimizer, before the
     next critical point on its left, is refined by Brent's method in float64. The orbit need not be stable: see
     `cycle_multiplier`.
 
-    Raises ValueError where there is no such orbit, or only one within 1e-4 of the minimizer; near a nondegenerate
-    minimizer with 3 f'''² > f'' f'''' that is eta <= 2/f''.
+    Raises:
+        ValueError: there is no such orbit, or only one within 1e-4 of the minimizer; near a nondegenerate minimizer
+            with 3 f'''² > f'' f'''' that is eta <= 2/f''.
     """
 
     def deflated(x: Float[np.ndarray, "..."], loss: ScalarLoss = loss) -> Float[np.ndarray, "..."]:
@@ -54,7 +55,7 @@ def two_cycle(loss: ScalarLoss, eta: float, minimizer: float = 1.0) -> Float[np.
 
 
 def cycle_multiplier(loss: ScalarLoss, eta: float, cycle: Float[ArrayLike, "k"]) -> float:
-    """``F'(d_1) ... F'(d_k)``: the factor by which k steps stretch a small distance from the cycle.
+    """`F'(d_1) ... F'(d_k)`: the factor by which k steps stretch a small distance from the cycle.
 
     The cycle attracts where it is below 1 in magnitude, and repels where it is above.
     """
@@ -73,10 +74,10 @@ def scalar_derivatives(
 
 
 def amplitude_law(derivatives: Float[ArrayLike, "4"]) -> float:
-    """c in ``eta - 2/f'' = c z² + O(z³)``, where z is the distance of a period-2 point from the minimizer.
+    """c in `eta - 2/f'' = c z² + O(z³)`, where z is the distance of a period-2 point from the minimizer.
 
-    ``c = (3 f'''² - f'' f'''')/(3 f''³)``, from the derivatives of order 1 to 4 at the minimizer: the leading term of
-    ``F(F(x)) = x``. An orbit branches off beyond the edge where c is positive, as Chen and Bruna ask.
+    `c = (3 f'''² - f'' f'''')/(3 f''³)`, from the derivatives of order 1 to 4 at the minimizer: the leading term of
+    `F(F(x)) = x`. An orbit branches off beyond the edge where c is positive, as Chen and Bruna ask.
     """
     _, f2, f3, f4 = np.asarray(derivatives, float)
     return float((3 * f3**2 - f2 * f4) / (3 * f2**3))

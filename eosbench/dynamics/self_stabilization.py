@@ -1,6 +1,6 @@
 """The predicted edge-of-stability dynamics of Damian, Nichani and Lee (2023), in the form of Shapira's Definition 4.1.
 
-A state is ``(x, y)``: x is the displacement along the top eigenvector u of the Hessian at a point of sharpness 2/eta,
+A state is `(x, y)`: x is the displacement along the top eigenvector u of the Hessian at a point of sharpness 2/eta,
 y the change of the sharpness. Steps go through `iterate` and `trajectory`.
 """
 
@@ -13,7 +13,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from eosbench.curvature.derivatives import self_stabilization
 from eosbench.curvature.program import compiled
-from eosbench.curvature.sharpness import solve
+from eosbench.curvature.sharpness import sharpness
 from eosbench.dynamics.maps import Loss, Step
 
 _RTOL = 1e-11  # of the top eigenvalue; the vector's error is its square root times what the next eigenvalue leaves
@@ -43,7 +43,7 @@ class EdgePoint(NamedTuple):
     residual: Float[Array, ""]
 
     def coordinates(self, iterates: Float[Array, "... p"]) -> Float[Array, "... 2"]:
-        """The states (x, y) of iterates: ``x = u·(θ_t - θ)`` and ``y = P ∇S·(θ_t - θ)``."""
+        """The states (x, y) of iterates: `x = u·(θ_t - θ)` and `y = P ∇S·(θ_t - θ)`."""
         return (iterates - self.point) @ jnp.stack([self.vector, self.across], axis=-1)
 
 
@@ -56,21 +56,21 @@ def edge_point(loss: Loss, x: Float[Array, "p"], *, corrections: int = 6) -> Edg
 
     def correct(carry: tuple, _: None) -> tuple[tuple, None]:
         _, x, _, _ = carry
-        spectrum = solve(loss, x, 1, jnp.asarray(_RTOL), jnp.asarray(5000), jax.random.key(0))
-        sharpness, u = spectrum.values[0], spectrum.vectors[0]
-        return (x, x - (jax.grad(loss)(x) @ u) / sharpness * u, sharpness, u), None
+        spectrum = sharpness(loss, x, rtol=_RTOL, max_hvps=5000, throw=False)
+        largest, u = spectrum.values[0], spectrum.vectors[0]
+        return (x, x - (jax.grad(loss)(x) @ u) / largest * u, largest, u), None
 
     start = (x, x, jnp.zeros((), x.dtype), jnp.zeros_like(x))
-    (point, _, sharpness, u), _ = jax.lax.scan(correct, start, None, length=corrections + 1)
+    (point, _, largest, u), _ = jax.lax.scan(correct, start, None, length=corrections + 1)
     constants = self_stabilization(loss, point, u)
     slope = constants.sharpness_gradient
     gradient = jax.grad(loss)(point)
     across = slope - (slope @ u) * u
-    return EdgePoint(point, 2 / sharpness, u, across, gradient, constants.alpha, constants.beta, gradient @ u)
+    return EdgePoint(point, 2 / largest, u, across, gradient, constants.alpha, constants.beta, gradient @ u)
 
 
 def predicted_step(eta: Float[ArrayLike, ""], alpha: Float[ArrayLike, ""], beta: Float[ArrayLike, ""]) -> Step:
-    """The map ``(x, y) -> (-(1 + eta y) x, y + eta (alpha - beta x²/2))``.
+    """The map `(x, y) -> (-(1 + eta y) x, y + eta (alpha - beta x²/2))`.
 
     Args:
         eta: step size.
@@ -83,9 +83,9 @@ def predicted_step(eta: Float[ArrayLike, ""], alpha: Float[ArrayLike, ""], beta:
 def potential(
     states: Float[ArrayLike, "... 2"], alpha: Float[ArrayLike, ""], beta: Float[ArrayLike, ""]
 ) -> Float[Array, "..."]:
-    """``H = y²/alpha + z - ln z - 1`` with ``z = beta x²/(2 alpha)``, for alpha, beta > 0 and x ≠ 0.
+    """`H = y²/alpha + z - ln z - 1` with `z = beta x²/(2 alpha)`, for alpha, beta > 0 and x ≠ 0.
 
-    It vanishes at the fixed points of the squared dynamics, ``y = 0`` and ``|x| = √(2 alpha/beta)``, and is positive
+    It vanishes at the fixed points of the squared dynamics, `y = 0` and `|x| = √(2 alpha/beta)`, and is positive
     elsewhere. The limit of the dynamics in continuous time (eta √alpha -> 0) conserves it.
     """
     x, y = jnp.moveaxis(jnp.asarray(states), -1, 0)
@@ -99,7 +99,7 @@ def potential_drift(
     alpha: Float[ArrayLike, ""],
     beta: Float[ArrayLike, ""],
 ) -> Float[Array, "..."]:
-    """By how much one `predicted_step` raises `potential`, exactly: ``eta² alpha (1-z)² + z w² + 2 (w - ln(1+w))``.
+    """By how much one `predicted_step` raises `potential`, exactly: `eta² alpha (1-z)² + z w² + 2 (w - ln(1+w))`.
 
     Here w = eta y. The drift is never negative where 1 + w > 0, and zero only at the fixed points: every term is a
     square or w - ln(1 + w). So the cycle widens with every turn.

@@ -10,7 +10,7 @@ SHOWN = 3
 
 
 def shapes(tree: PyTree) -> dict[str, str]:
-    """For the path of each array its dtype and shape, as in ``{"['w']": "float32[3, 4]"}``."""
+    """For the path of each array its dtype and shape, as in `{"['w']": "float32[3, 4]"}`."""
     return {jax.tree_util.keystr(path): _told(leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(tree)}
 
 

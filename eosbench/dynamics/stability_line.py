@@ -15,7 +15,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import check_params
+from eosbench.curvature.loss import check_params
 from eosbench.dynamics.linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3

@@ -13,12 +13,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import Loss, check_params, linearize, warn_of_state, with_args
-from eosbench.curvature.program import Recorded, read, read_loss
+from eosbench.curvature.loss import Loss, check_params, warn_of_state, with_args
+from eosbench.curvature.point import linearize
+from eosbench.curvature.program import Recorded, read_loss
 from eosbench.curvature.shown import as_html, has_numbers
-from eosbench.curvature.tracker import Track
+from eosbench.dynamics.measuring import ReadFunction, ReadProbe, has_memory, read_probes, sampled
 from eosbench.dynamics.optimizers import Optimizer, read_optimizer
-from eosbench.dynamics.probes import Probes, Tracker, as_tracker, observer, sorted_probes
+from eosbench.dynamics.probe import Probes
 from eosbench.dynamics.shapes import listed, shapes
 from eosbench.dynamics.state import TrainState, as_expected, read_state
 
@@ -59,7 +60,7 @@ class Run(eqx.Module):
             return eqx.tree_pformat(self)
         told = [f"{len(self.loss)} steps", f"loss {float(self.loss[0]):.4g} to {float(self.loss[-1]):.4g}"]
         told += [f"diverged at step {self.diverged_at}"] if self.diverged_at is not None else []
-        told += [f"{name}: {record!r}" for name, record in self.probes.items() if isinstance(record, Track)]
+        told += [f"{name}: {record!r}" for name, record in self.probes.items() if hasattr(record, "_repr_html_")]
         return f"Run({', '.join(told)})"
 
     def _repr_html_(self) -> str:
@@ -93,7 +94,8 @@ def train(
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
             the gradient and the loss under the names that optax has for them, so that line searches work.
         steps: how many.
-        probes: measurements by name: a `Sharpness`, or functions of the parameters.
+        probes: measurements by name: a `Sharpness` or another `Probe`, functions of the parameters, and an `Every` of
+            one of them.
         args: what `loss` takes after `params`, such as data.
         chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
             is the same, bit for bit; its histories are NumPy arrays.
@@ -111,10 +113,10 @@ def train(
         raise TypeError("params is a Run: pass its state, run.state, to continue, or run.params to start from there.")
     if isinstance(params, TrainState):
         step, init = _read_step(loss, params.params, optimizer, probes, continued=True)
-        state = as_expected(params, eqx.filter_eval_shape(_begin, step.loss, step.trackers, init, params.params))
+        state = as_expected(params, eqx.filter_eval_shape(_begin, step.loss, step.probes, init, params.params))
     else:
         step, init = _read_step(loss, params, optimizer, probes)
-        state = _begin(step.loss, step.trackers, init, params)
+        state = _begin(step.loss, step.probes, init, params)
     if chunk >= steps:
         run = _stretch(step, state, steps, stop_diverged)
         if on_chunk is not None:
@@ -129,7 +131,7 @@ def train(
             on_chunk(run)
         if stop_diverged and not run.finite.all():
             break
-    joined = jax.tree.map(lambda *parts: np.concatenate(parts), *runs)
+    joined = jax.tree.map(_joined, *runs)
     return Run(joined.loss, state.params, joined.probes, state, joined.finite)
 
 
@@ -149,7 +151,7 @@ def load_state(
         ValueError: the file is damaged, or holds the state of something else.
     """
     step, init = _read_step(with_args(loss, args), params, optimizer, probes)
-    return read_state(path, eqx.filter_eval_shape(_begin, step.loss, step.trackers, init, params))
+    return read_state(path, eqx.filter_eval_shape(_begin, step.loss, step.probes, init, params))
 
 
 class _Step(eqx.Module):
@@ -157,8 +159,14 @@ class _Step(eqx.Module):
 
     loss: Recorded
     update: Recorded
-    observe: Recorded
-    trackers: dict[str, Tracker]
+    functions: dict[str, ReadFunction]
+    probes: dict[str, ReadProbe]
+
+    @property
+    def every(self) -> dict[str, int]:
+        """How often each probe measures."""
+        probes: dict[str, ReadFunction | ReadProbe] = {**self.functions, **self.probes}
+        return {name: probe.every for name, probe in probes.items()}
 
 
 def _read_step(
@@ -167,10 +175,10 @@ def _read_step(
     """The step, and the optimizer's init."""
     check_params(params)
     warn_of_state(params)
-    functions, others = sorted_probes(probes)
+    needs_products = any(has_memory(probe) for _, probe in sampled(probes).values())
     try:
         # A probe with a memory needs exact products; without one, the step is the user's own.
-        with jax.default_matmul_precision("highest") if others else contextlib.nullcontext():
+        with jax.default_matmul_precision("highest") if needs_products else contextlib.nullcontext():
             recorded = read_loss(loss, params)
     except Exception as error:
         if not continued:
@@ -180,22 +188,22 @@ def _read_step(
             f"({type(error).__name__}: {error}): continue with the loss that it was made with."
         ) from error
     init, update = read_optimizer(optimizer, recorded, params)
-    trackers = {name: as_tracker(name, probe, recorded, params) for name, probe in others.items()}
-    return _Step(recorded, update, read(observer(functions), params), trackers), init
+    functions, with_memory = read_probes(probes, recorded, params, jax.eval_shape(init, params))
+    return _Step(recorded, update, functions, with_memory), init
 
 
 @eqx.filter_jit
-def _begin(loss: Recorded, trackers: dict[str, Tracker], init: Recorded, params: PyTree[Array]) -> TrainState:
+def _begin(loss: Recorded, probes: dict[str, ReadProbe], init: Recorded, params: PyTree[Array]) -> TrainState:
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), params)
-    memory = {}
-    if trackers:
-        point = linearize(loss, params)
-        memory = {name: tracker.init(point) for name, tracker in trackers.items()}
-    return TrainState(params, init(params), memory, jnp.asarray(0))
+    state = TrainState(params, init(params), {}, jnp.asarray(0))
+    if not probes:
+        return state
+    point = linearize(loss, params, optimizer=state.optimizer, step=state.step)
+    return eqx.tree_at(lambda s: s.probes, state, {name: probe.init(point) for name, probe in probes.items()})
 
 
 def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
-    every = {name: tracker.every for name, tracker in step.trackers.items()}
+    every = step.every
     # The counter is read only where it matters, for the state may be traced.
     taken = int(state.step) if any(number > 1 for number in every.values()) else 0
     run = _advance(step, state, steps, stop_diverged)
@@ -205,7 +213,7 @@ def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         )
     if stop_diverged and not run.finite.all():
         steps = int(run.finite.argmin()) + 1
-    due = {name: slice(-taken % every.get(name, 1), steps, every.get(name, 1)) for name in run.probes}
+    due = {name: slice(-taken % every[name], steps, every[name]) for name in run.probes}
     records = {name: jax.tree.map(lambda x, rows=due[name]: x[rows], run.probes[name]) for name in run.probes}
     return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps])
 
@@ -215,17 +223,13 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
     _, unravel = ravel_pytree(state.params)
 
     def measured(state: TrainState) -> tuple:
-        records, memory = step.observe(state.params), dict(state.probes)
-        if not step.trackers:
+        records = {name: function.measure(state.step, state.params) for name, function in step.functions.items()}
+        if not step.probes:
             value, gradient = jax.value_and_grad(step.loss)(state.params)
-            return value, gradient, records, memory
-        point = linearize(step.loss, state.params)
-        for name, tracker in step.trackers.items():
-            if tracker.every == 1:
-                records[name], memory[name] = tracker.measure(point, memory[name])
-            else:
-                due = state.step % tracker.every == 0
-                records[name], memory[name] = tracker.measure_if(due, point, memory[name])
+            return value, gradient, records, state.probes
+        point, memory = linearize(step.loss, state.params, optimizer=state.optimizer, step=state.step), {}
+        for name, probe in step.probes.items():
+            records[name], memory[name] = probe.measure(point, state.probes[name])
         return point.loss, unravel(point.gradient), records, memory
 
     def update(state: TrainState) -> tuple[TrainState, tuple]:
@@ -246,6 +250,11 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
     values, records, finite = history
     return Run(values, state.params, records, state, finite)
+
+
+def _joined(*parts: Any) -> Any:
+    """Histories one after the other on the host; random keys have no form there."""
+    return jnp.concatenate(parts) if isinstance(parts[0], jax.Array) else np.concatenate(parts)
 
 
 @jax.jit

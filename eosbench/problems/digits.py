@@ -32,7 +32,7 @@ def digits(n: int = 1797, *, label_noise: float = 0.0, seed: int = 0) -> Dataset
     """
     images, labels = load_digits(return_X_y=True)
     if not 1 <= n <= len(images):
-        raise ValueError(f"n={n}: there are {len(images)} digits; ask for 1 to {len(images)}")
+        raise ValueError(f"n is {n}: it must be between 1 and {len(images)}, the digits that there are.")
     spread = images.std(axis=0)
     kept = spread > 0.05 * np.ptp(images)
     standardized = (images[:, kept] - images[:, kept].mean(axis=0)) / spread[kept]

@@ -155,7 +155,7 @@ def _subset(
     if len(images) != len(labels):
         raise DataError(f"{path} is damaged ({len(images)} images and {len(labels)} labels); download it again")
     if not 1 <= n <= len(images):
-        raise ValueError(f"n={n}: {path} has {len(images)} images; ask for 1 to {len(images)}")
+        raise ValueError(f"n is {n}: it must be between 1 and {len(images)}, the images in {path}.")
     chosen = np.random.default_rng(seed).permutation(len(images))[:n]
     pixels: Float[np.ndarray, "n c h w"] = images[chosen].astype(float)
     mean, spread = pixels.mean(axis=axes, keepdims=True), pixels.std(axis=axes, keepdims=True)

@@ -1,4 +1,4 @@
-"""The two-layer linear network ``f(x) = Aᵀ W x / √m`` of Li, Wang and Li (2022), and its Gram matrix."""
+"""The two-layer linear network `f(x) = Aᵀ W x / √m` of Li, Wang and Li (2022), and its Gram matrix."""
 
 from typing import NamedTuple
 
@@ -10,9 +10,9 @@ from jaxtyping import Array, Float
 
 
 class LinearNetwork(eqx.Module):
-    """The loss ``‖D‖²/n``, ``D = F - Y``, of a two-layer linear network on n inputs, the columns of X.
+    """The loss `‖D‖²/n`, `D = F - Y`, of a two-layer linear network on n inputs, the columns of X.
 
-    Its argument holds one hidden unit per row, ``units[i] = (A_i, W_i1, ..., W_id)``: an array, so that `gd_step`,
+    Its argument holds one hidden unit per row, `units[i] = (A_i, W_i1, ..., W_id)`: an array, so that `gd_step`,
     `trajectory` and `gradient_flow` take it as it is.
     """
 
@@ -68,7 +68,7 @@ def linear_states(network: LinearNetwork, units: Float[Array, "iterates m d+1"])
 
 
 def power_law_inputs(n: int, d: int, *, decay: float, seed: int) -> Float[np.ndarray, "d n"]:
-    """Random inputs X for which ``XᵀX`` has the eigenvalues ``n i^-decay``, i = 1 ... min(n, d), so that ‖XᵀX‖ = n."""
+    """Random inputs X for which `XᵀX` has the eigenvalues `n i^-decay`, i = 1 ... min(n, d), so that ‖XᵀX‖ = n."""
     random = np.random.default_rng(seed)
     left, right = (np.linalg.qr(random.normal(size=(size, size)))[0][:, : min(n, d)] for size in (d, n))
     return left * np.sqrt(n * np.arange(1.0, min(n, d) + 1) ** -decay) @ right.T
@@ -85,7 +85,7 @@ def random_units(
         ValueError: symmetric, and m is odd.
     """
     if symmetric and m % 2:
-        raise ValueError(f"m={m}: symmetric units come in pairs; give an even m, or symmetric=False")
+        raise ValueError(f"m is {m}: it must be even, for symmetric units come in pairs, or pass symmetric=False.")
     random = np.random.default_rng(seed)
     rows = m // 2 if symmetric else m
     A, W = output_scale * random.normal(size=(rows, 1)), random.normal(size=(rows, d)) / np.sqrt(d)

@@ -190,7 +190,7 @@ def vgg(
         ValueError: `layers` is neither 11 nor 16.
     """
     if layers not in _VGG_BLOCKS:
-        raise ValueError(f"layers={layers}: there is a VGG of 11 and one of 16 layers")
+        raise ValueError(f"layers is {layers}: it must be 11 or 16.")
     channels = tuple(width * factor for factor in _VGG_WIDTHS)
     return _convolutional(data, key, _VGG_BLOCKS[layers], channels, activation, per_sample, gain)
 
@@ -206,7 +206,7 @@ def _convolutional(
 ) -> tuple[TrainingLoss, PyTree[Array]]:
     into, side, _ = data.inputs.shape[1:]
     if side % 2 ** len(depths):
-        raise ValueError(f"images of side {side} cannot be halved {len(depths)} times; give a multiple")
+        raise ValueError(f"data has images of side {side}: it must be a multiple of {2 ** len(depths)}.")
     convolutions = []
     for depth, out in zip(depths, channels, strict=True):
         for _ in range(depth):

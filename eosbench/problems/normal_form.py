@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 class SelfStabilizingLoss(eqx.Module):
-    """``½ (2/eta + √beta q) x² - (alpha/√beta) q + quartic (x⁴ + q⁴)/24`` at the point (x, q).
+    """`½ (2/eta + √beta q) x² - (alpha/√beta) q + quartic (x⁴ + q⁴)/24` at the point (x, q).
 
     Without the quartic term, gradient descent with this step size is the predicted dynamics of Shapira's Definition 4.1
     in (x, y), y = √beta q, exactly: the sharpness across is 2/eta + y.

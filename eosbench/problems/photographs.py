@@ -27,7 +27,7 @@ def photographs(n: int = 300, *, label_noise: float = 0.0, seed: int = 0) -> Dat
         ValueError: n is below 2.
     """
     if n < 2:
-        raise ValueError(f"n={n}: standardizing needs two patches or more")
+        raise ValueError(f"n is {n}: it must be at least 2, for the patches are standardized together.")
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(n) % _CLASSES)
     strips = [strip for name in _PICTURES for strip in np.array_split(load_sample_image(name), _STRIPS, axis=1)]

@@ -1,12 +1,12 @@
 """One ReLU neuron that learns another (Chen and Bruna 2023, III): population loss in closed form.
 
-The student ``v σ(wᵀx)`` fits the teacher ``σ(uᵀx)`` on inputs uniform on the unit sphere of R^d. With a the angle
+The student `v σ(wᵀx)` fits the teacher `σ(uᵀx)` on inputs uniform on the unit sphere of R^d. With a the angle
 between w and u,
 
     L(v, w) = [v² |w|² - 2 v φ(w) + |u|²]/(2d),    φ(w) = |w| |u| (sin a + (π - a) cos a)/π,
 
-where φ is the arc-cosine kernel (Cho and Saul 2009). Along ``w = |w| u/|u|, v > 0`` it is the scalar factorization with
-``x = v/√|u|, y = |w|/√|u|`` and the step size ``eta |u|/d``.
+where φ is the arc-cosine kernel (Cho and Saul 2009). Along `w = |w| u/|u|, v > 0` it is the scalar factorization with
+`x = v/√|u|, y = |w|/√|u|` and the step size `eta |u|/d`.
 """
 
 import equinox as eqx
@@ -16,10 +16,10 @@ from jaxtyping import Array, Float
 
 
 class ReluNeuron(eqx.Module):
-    """The loss as a function of ``θ = (v, w)``, summed over leading axes of θ: a batch is a grid of separate problems.
+    """The loss as a function of `θ = (v, w)`, summed over leading axes of θ: a batch is a grid of separate problems.
 
-    Minimizers are ``v w = u`` with ``v > 0``, where the sharpness is ``((|w| - v)² + 2|u|)/d``; the edge of the
-    flattest is at the step size ``d/|u|``.
+    Minimizers are `v w = u` with `v > 0`, where the sharpness is `((|w| - v)² + 2|u|)/d`; the edge of the
+    flattest is at the step size `d/|u|`.
     """
 
     teacher: Float[Array, "d"] = eqx.field(converter=jnp.asarray)
@@ -37,7 +37,7 @@ class ReluNeuron(eqx.Module):
 
 @jax.custom_jvp
 def arc_cosine_kernel(w: Float[Array, "... d"], u: Float[Array, "d"]) -> Float[Array, "..."]:
-    """``|w| |u| (sin a + (π - a) cos a)/π``, which is 2d times the mean of σ(wᵀx) σ(uᵀx) over the unit sphere.
+    """`|w| |u| (sin a + (π - a) cos a)/π`, which is 2d times the mean of σ(wᵀx) σ(uᵀx) over the unit sphere.
 
     Twice differentiable in w off the origin; its gradient is computed without a division by sin a. It is not
     differentiable in u here.
@@ -59,7 +59,7 @@ def _arc_cosine_jvp(primals: tuple, tangents: tuple) -> tuple[Float[Array, "..."
 def _angle(
     w: Float[Array, "... d"], u: Float[Array, "d"]
 ) -> tuple[Float[Array, "..."], Float[Array, "..."], Float[Array, "..."]]:
-    """``|w| |u| cos a, |w| |u| sin a`` and a.
+    """`|w| |u| cos a, |w| |u| sin a` and a.
 
     Where w is parallel to u the last two have one-sided derivatives, which cancel in the kernel's gradient; there they
     are taken to be constant.

@@ -13,14 +13,14 @@ from scipy.optimize import brentq
 
 
 def quartic(x: Float[Array, "..."]) -> Float[Array, ""]:
-    """``¼ (x² - 1)²`` summed over the entries of x: minimizers ±1 with f'' = 2, so the edge is at eta = 1."""
+    """`¼ (x² - 1)²` summed over the entries of x: minimizers ±1 with f'' = 2, so the edge is at eta = 1."""
     return jnp.sum((x**2 - 1) ** 2) / 4
 
 
 def quartic_step_size(delta: Float[ArrayLike, "..."]) -> Float[np.ndarray, "..."]:
     """The step size at which `delta` is on the positive period-2 orbit of the quartic, as printed in the poster (II).
 
-    Defined for ``0 < delta <= 2/√3``, where it covers the lower point of every orbit and the upper one up to a step
+    Defined for `0 < delta <= 2/√3`, where it covers the lower point of every orbit and the upper one up to a step
     size of 3/2.
     """
     delta = np.asarray(delta, float)
@@ -28,13 +28,14 @@ def quartic_step_size(delta: Float[ArrayLike, "..."]) -> Float[np.ndarray, "..."
 
 
 def quartic_orbit(eta: float) -> Float[np.ndarray, "2"]:
-    """``delta_1 < 1 < delta_2``, the positive solutions of ``quartic_step_size(delta) = eta``.
+    """`delta_1 < 1 < delta_2`, the positive solutions of `quartic_step_size(delta) = eta`.
 
-    Raises ValueError unless 1 < eta < 3/2: only there has the printed equation two solutions.
+    Raises:
+        ValueError: not 1 < eta < 3/2; only there has the printed equation two solutions.
     """
     if not 1 < eta < 1.5:
         raise ValueError(
-            f"the printed equation has two positive solutions for 1 < eta < 3/2 only, not for eta = {eta:g}"
+            f"eta is {eta:g}: it must be between 1 and 3/2, where the printed equation has two positive solutions."
         )
 
     def excess(delta: float) -> float:
@@ -46,7 +47,7 @@ def quartic_orbit(eta: float) -> Float[np.ndarray, "2"]:
 
 
 def scalar_factorization(factors: Float[Array, "2 ..."]) -> Float[Array, ""]:
-    """``½ (x y - 1)²`` summed over the columns of ``factors = (x, y)``.
+    """`½ (x y - 1)²` summed over the columns of `factors = (x, y)`.
 
     Minimizers x y = 1, of sharpness x² + y²; the flattest are ±(1, 1), so the edge is again at eta = 1.
     """
@@ -57,7 +58,7 @@ def scalar_factorization(factors: Float[Array, "2 ..."]) -> Float[Array, ""]:
 def factorization_starts(side: int) -> Float[np.ndarray, "2 starts"]:
     """Positive starts for the scalar factorization: a grid of `side` by `side` points over [0.03, 2.97]².
 
-    Those with ``|x y - 1| <= 1e-3`` are left out: near its minimizers gradient descent hardly moves.
+    Those with `|x y - 1| <= 1e-3` are left out: near its minimizers gradient descent hardly moves.
     """
     axis = np.linspace(0.03, 2.97, side)
     starts = np.stack(np.meshgrid(axis, axis)).reshape(2, -1)
@@ -65,14 +66,14 @@ def factorization_starts(side: int) -> Float[np.ndarray, "2 starts"]:
 
 
 def both_positive(factors: Float[Array, "2 ..."]) -> Bool[Array, "..."]:
-    """Whether x > 0 and y > 0, for each column of ``factors = (x, y)``."""
+    """Whether x > 0 and y > 0, for each column of `factors = (x, y)`."""
     return jnp.all(factors > 0, axis=0)
 
 
 class SquaredError(eqx.Module):
-    """``(g(x) - g(m))²`` summed over the entries of x: the squared loss of a base model g with the minimizer m.
+    """`(g(x) - g(m))²` summed over the entries of x: the squared loss of a base model g with the minimizer m.
 
-    Its edge is at ``2/f''(m) = 1/g'(m)²``.
+    Its edge is at `2/f''(m) = 1/g'(m)²`.
     """
 
     model: Callable[[Float[Array, "..."]], Float[Array, "..."]] = eqx.field(static=True)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from eosbench.curvature.derivatives import directional_derivatives
-from eosbench.curvature.operator import Loss
+from eosbench.curvature.loss import Loss
 
 
 class TaylorLoss(eqx.Module):

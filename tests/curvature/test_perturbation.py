@@ -8,7 +8,6 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature import (
-    Sharpness,
     dense_hessian,
     floquet_multipliers,
     linearize,
@@ -17,8 +16,8 @@ from eosbench.curvature import (
     stableness,
     trace,
 )
-from eosbench.dynamics import edge_point
-from eosbench.dynamics.training import train
+from eosbench.dynamics import Every, edge_point, train
+from eosbench.probes import Sharpness
 
 SIZES = [40, 300]  # the whole matrix, and Lanczos
 
@@ -170,12 +169,12 @@ def softly(weight, x):
 
 
 def measured(p, every, x, weight):
-    probe = Sharpness(k=2, rtol=1e-9, max_hvps=200, every=every)
+    probe = Every(every, Sharpness(k=2, rtol=1e-9, max_hvps=200))
     run = train(Partial(softly, weight), x, Partial(optax.sgd, 0.01), 4, {"sharpness": probe})
     return jnp.stack([run.probes["sharpness"].values.sum(), run.loss[-1]])
 
 
-@pytest.mark.parametrize(("p", "every"), [(20, 1), (100, 2)])  # the probe's dense path, and its tracker
+@pytest.mark.parametrize(("p", "every"), [(20, 1), (100, 2)])  # the probe's dense path, and its search space
 def test_through_training_both_the_loss_and_what_a_probe_measured(p, every):
     x, weight, tangent, h = jnp.linspace(0.5, 1.5, p), 1.0, jnp.cos(jnp.arange(p)), 1e-4
     found = Partial(measured, p, every)

@@ -12,6 +12,7 @@ from jax.tree_util import Partial
 from eosbench.curvature import (
     MicroBatched,
     dense_hessian,
+    dense_sharpness,
     directional_derivatives,
     self_stabilization,
     sharpness,
@@ -31,7 +32,6 @@ from eosbench.dynamics import (
     path_integral,
     projection_excess,
     tangent_projection,
-    top_eigenvalue,
     trajectory,
     two_cycle,
 )
@@ -186,7 +186,7 @@ QUANTITIES = {
     "sharpness_gradient": (cubic, lambda loss: sharpness_gradient(loss, W, E0)[0], 1.0, 1),
     "self_stabilization": (cubic, lambda loss: self_stabilization(loss, W, E0).alpha, -1.5, 2),
     "directional_derivatives": (cubic, lambda loss: directional_derivatives(loss, W, E0)[3], 1.0, 1),
-    "top_eigenvalue": (cubic, lambda loss: top_eigenvalue(loss, W), 2.0, 1),
+    "dense_sharpness": (cubic, lambda loss: dense_sharpness(loss, W), 2.0, 1),
     "edge_point": (cubic, lambda loss: 1 / edge_point(loss, W).eta, 0.5, 1),
     "gradient_flow": (
         cubic,

@@ -7,13 +7,14 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Sharpness, sharpness
+from eosbench.curvature import sharpness
 from eosbench.curvature.unit import binary_unit
 from eosbench.dynamics.training import train
+from eosbench.probes import Sharpness
 
 POWERS = [2.0**-64, 2.0**-40, 2.0**40, 2.0**90]  # an error of 1e-14 times 2^-64 is still no subnormal number
 SCALES = [1e-30, 1e-22, 1e-20, 1e17, 1e19, 1e30]
-SIZES = [20, 100, 300]  # the probe's dense path, a dense start of its tracker, and Lanczos
+SIZES = [20, 100, 300]  # the probe's dense path, a dense start of its block, and Lanczos
 
 
 def scaled(scale, eigenvalues, x):

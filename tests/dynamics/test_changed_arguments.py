@@ -8,8 +8,9 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Linearization, Sharpness
-from eosbench.dynamics import train
+from eosbench.curvature import Point
+from eosbench.dynamics import Every, train
+from eosbench.probes import Sharpness
 
 W = jnp.ones(4)
 
@@ -20,7 +21,6 @@ class Task:
     def __init__(self):
         self.a = jnp.asarray(1.0)
         self.rate = 0.1
-        self.every = 1
 
     def loss(self, x):
         return 0.5 * self.a * jnp.sum(x * x)
@@ -62,10 +62,10 @@ def test_a_run_follows_the_data_of_its_loss(kind, probes):
 
 def test_a_run_follows_a_schedule_and_probes_that_changed():
     task = Task()
-    optimizer, probes = optax.sgd(task.schedule), {"seen": task.seen, "task": task}
+    optimizer = optax.sgd(task.schedule)
     for rate, a, every in [(0.1, 1.0, 1), (0.5, 1.0, 1), (0.5, 2.0, 1), (0.5, 2.0, 2)]:
-        task.rate, task.a, task.every = rate, jnp.asarray(a), every
-        run = train(task.loss, W, optimizer, 4, probes)
+        task.rate, task.a = rate, jnp.asarray(a)
+        run = train(task.loss, W, optimizer, 4, {"seen": task.seen, "task": Every(every, task)})
         values = 2 * a * (1 - rate * a) ** (2 * np.arange(4))
         np.testing.assert_allclose(run.params, (1 - rate * a) ** 4, rtol=1e-12)
         np.testing.assert_allclose(run.probes["seen"], a * (1 - rate * a) ** np.arange(4), rtol=1e-12)
@@ -78,9 +78,8 @@ class Counting(eqx.Module):
 
     factor: jax.Array
     task: Task = eqx.field(static=True)
-    every: int = 1
 
-    def init(self, point: Linearization):
+    def init(self, point: Point):
         return jnp.zeros(())
 
     def measure(self, point, state):

@@ -9,8 +9,8 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Sharpness
-from eosbench.dynamics import progress_line, train
+from eosbench.dynamics import Every, progress_line, train
+from eosbench.probes import Sharpness
 
 SGD = Partial(optax.sgd, 1.0)
 STEPS = 12
@@ -38,7 +38,7 @@ def test_a_run_says_where_it_diverged(chunk):
 @pytest.mark.parametrize("chunk", [None, 5, 4])
 @pytest.mark.parametrize("bad", [0, 3, 4, 5, 11, 100])
 def test_a_run_may_end_where_it_diverged(bad, chunk):
-    probes = {"x": lambda x: x, "third": Sharpness(every=3)}
+    probes = {"x": lambda x: x, "third": Every(3, Sharpness())}
     whole, seen = run_of(bad, probes=probes), []
     run = run_of(bad, probes=probes, chunk=chunk, stop_diverged=True, on_chunk=lambda run: seen.append(len(run.loss)))
     taken = min(bad + 1, STEPS)

@@ -25,7 +25,7 @@ def identity(sharpness):
 
 
 def chart_flow(y0, time, coefficient, functional_slope):
-    """The limiting flow of `curved_valley` in its chart, ``ẏ = -c (I + DgᵀDg)⁻¹ ∇ functional(λ_1)``, by differences."""
+    """The limiting flow of `curved_valley` in its chart, `ẏ = -c (I + DgᵀDg)⁻¹ ∇ functional(λ_1)`, by differences."""
 
     def height(y):
         return np.array([0.3 * y[0] ** 2 - 0.2 * y[1], 0.4 * y[1] * np.sin(y[0])])

@@ -8,8 +8,8 @@ import pytest
 from jax.tree_util import Partial
 from optax import contrib
 
-from eosbench.curvature import Sharpness
 from eosbench.dynamics import train
+from eosbench.probes import Sharpness
 
 
 def half_square(x):

@@ -13,7 +13,7 @@ def pseudo_huber(x):
 
 
 def shifted_sine(x):
-    """``½ sin²(x - 2)``."""
+    """`½ sin²(x - 2)`."""
     return jnp.sum(jnp.sin(x - 2.0) ** 2) / 2
 
 

@@ -7,10 +7,10 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Sharpness
 from eosbench.dynamics import train
 from eosbench.dynamics.state import save_state
 from eosbench.dynamics.training import load_state
+from eosbench.probes import Sharpness
 
 P = 100
 PARAMS = {"w": jnp.linspace(-1.0, 1.0, P)}

@@ -9,8 +9,8 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature.tracker import Sharpness
-from eosbench.dynamics import load_state, progress_line, save_state, train
+from eosbench.dynamics import Every, load_state, progress_line, save_state, train
+from eosbench.probes import Sharpness
 
 
 def quadratic(eigenvalues, x):
@@ -36,7 +36,7 @@ def test_sharpness_at_every_step_of_a_quadratic(p):
 
 
 def test_probes_are_measured_where_the_loss_is():
-    probes = {"x": lambda x: x, "third": Sharpness(every=3)}
+    probes = {"x": lambda x: x, "third": Every(3, Sharpness())}
     run = train(Partial(quadratic, jnp.ones(4)), jnp.ones(4), optax.sgd(0.5), 7, probes)
     np.testing.assert_allclose(run.probes["x"][:, 0], 0.5 ** np.arange(7))
     assert run.probes["third"].values.shape == (3, 1)
@@ -80,10 +80,10 @@ def test_a_number_of_steps_is_an_integer(steps, chunk, name):
 
 def test_an_integer_of_any_type_is_one():
     loss, x = Partial(quadratic, jnp.linspace(0.0, 1.0, 20)), jnp.ones(20)
-    probe = Sharpness(k=2, max_hvps=30, block=5, every=2, seed=1)
+    probe = Sharpness(k=2, max_hvps=30, block=5, seed=1)
     expected = train(loss, x, optax.sgd(0.5), 5, {"sharpness": probe}, chunk=2)
     for make in (np.int64, jnp.asarray):
-        numbers = {name: make(getattr(probe, name)) for name in ("k", "max_hvps", "block", "every", "seed")}
+        numbers = {name: make(getattr(probe, name)) for name in ("k", "max_hvps", "block", "seed")}
         run = train(loss, x, optax.sgd(0.5), make(5), {"sharpness": Sharpness(**numbers)}, chunk=make(2))
         assert_same_bits((run.loss, run.probes), (expected.loss, expected.probes))
 
@@ -93,7 +93,6 @@ def test_an_integer_of_any_type_is_one():
     [
         ({"k": 2.0}, "k of a Sharpness probe is 2.0, a float: it must be an integer"),
         ({"block": 0}, "block of a Sharpness probe is 0: it must be at least 1"),
-        ({"every": 2.5}, "every of a Sharpness probe is 2.5"),
         ({"max_hvps": None}, "max_hvps of a Sharpness probe is None"),
         ({"seed": 0.0}, "seed of a Sharpness probe is 0.0"),
         ({"rtol": np.float32(-1)}, "rtol of a Sharpness probe is -1.0: it must be a number between 0 and 1"),
@@ -125,8 +124,6 @@ def test_what_is_no_optimizer_is_refused(optimizer, message):
 
 
 class Silent:
-    every = 1
-
     def init(self, point):
         return None
 
@@ -193,7 +190,7 @@ def test_a_run_in_chunks_is_the_run_in_one(long_run):
 
 def test_measurements_keep_their_steps_across_a_resumption():
     loss, x = Partial(quadratic, jnp.ones(4)), jnp.ones(4)
-    probes = {"third": Sharpness(every=3)}
+    probes = {"third": Every(3, Sharpness())}
     first = train(loss, x, optax.sgd(0.5), 4, probes)
     assert first.probes["third"].values.shape == (2, 1)
     assert train(loss, first.state, optax.sgd(0.5), 4, probes).probes["third"].values.shape == (1, 1)

@@ -46,5 +46,5 @@ def test_units_have_the_stated_variance_and_symmetry():
     symmetric = random_units(6, 4, seed=2)
     np.testing.assert_allclose(NETWORK.outputs(symmetric), 0, atol=1e-15)
     assert jax.numpy.abs(NETWORK.outputs(UNITS)).max() > 0.01
-    with pytest.raises(ValueError, match="m=5: symmetric units come in pairs"):
+    with pytest.raises(ValueError, match="m is 5: it must be even, for symmetric units come in pairs"):
         random_units(5, 4, seed=0)

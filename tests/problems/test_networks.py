@@ -78,7 +78,7 @@ def test_a_convolutional_network_against_scipy():
         maps = (maps[..., ::2, ::2] + maps[..., 1::2, ::2] + maps[..., ::2, 1::2] + maps[..., 1::2, 1::2]) / 4
     outputs = maps.reshape(4, -1) @ np.asarray(params.last.weight, float).T
     np.testing.assert_allclose(loss.outputs(params), outputs, rtol=1e-4, atol=1e-5)
-    with pytest.raises(ValueError, match="side 6 cannot be halved 2 times"):
+    with pytest.raises(ValueError, match="side 6: it must be a multiple of 4"):
         cnn(Dataset(data.inputs[:, :, :6, :6], data.targets), jax.random.key(0))
 
 
@@ -90,7 +90,7 @@ def test_the_shapes_of_vgg(layers, blocks):
     assert [block[-1].weight.shape[0] for block in params.blocks] == [2, 4, 8, 16, 16]
     assert sum(blocks) + 1 == layers - 2  # the original ends in three linear layers
     assert jax.eval_shape(loss.outputs, params).shape == (6, 6)
-    with pytest.raises(ValueError, match="layers=13"):
+    with pytest.raises(ValueError, match="layers is 13: it must be 11 or 16"):
         vgg(data, jax.random.key(0), layers=13)
 
 

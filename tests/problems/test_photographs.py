@@ -22,5 +22,5 @@ def test_label_noise_leaves_the_images():
     np.testing.assert_array_equal(clean.inputs, noisy.inputs)
     changed = np.mean(clean.targets.argmax(1) != noisy.targets.argmax(1))
     assert changed == pytest.approx(0.3 * 5 / 6, abs=0.08)
-    with pytest.raises(ValueError, match="n=1: standardizing needs two"):
+    with pytest.raises(ValueError, match="n is 1: it must be at least 2"):
         photographs(1)

@@ -36,7 +36,7 @@ def test_the_printed_step_size_is_smallest_at_the_minimizer():
 
 @pytest.mark.parametrize("eta", [0.9, 1.0, 1.5, 2.0])
 def test_no_orbit_where_the_printed_equation_has_no_two_solutions(eta):
-    with pytest.raises(ValueError, match="two positive solutions for 1 < eta < 3/2 only"):
+    with pytest.raises(ValueError, match="must be between 1 and 3/2, where the printed"):
         quartic_orbit(eta)
 
 

@@ -1,4 +1,4 @@
-"""The tracker on Hessians that move in a known way, and on a network beside the whole matrix."""
+"""The sharpness probe on Hessians that move in a known way, and on a network beside the whole matrix."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,9 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Sharpness, dense_hessian
+from eosbench.curvature import dense_hessian
 from eosbench.dynamics.training import train
+from eosbench.probes import Sharpness
 
 P = 400
 STEPS = 160

@@ -1,15 +1,14 @@
-"""The Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
+"""A loss and its parameters as users give them: data bound to the loss, and what has no Hessian refused."""
 
 import sys
 import warnings
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, Sharding
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
@@ -34,63 +33,6 @@ def with_args(loss: Callable, args: Any) -> Loss:
 
 def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
     return loss(params, *args)
-
-
-class Product(Protocol):
-    """A symmetric linear map on flat vectors."""
-
-    def __call__(self, vector: Float[Array, " p"], /) -> Float[Array, " p"]: ...
-
-
-class Linearization(eqx.Module):
-    """A loss at one point: its value, its gradient and its Hessian as a map, sharing one forward and backward pass.
-
-    It lives inside one compiled function: `product` closes over the intermediate values of that pass.
-
-    Attributes:
-        loss: the value, a scalar.
-        gradient: the flat gradient, shape (p,).
-        product: v -> H v for one flat vector of shape (p,).
-    """
-
-    loss: Float[Array, ""]
-    gradient: Float[Array, " p"]
-    product: Product
-
-    def products(self, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
-        """H applied to each row; a block of b rows costs less than b single products."""
-        return block_product(self.product, vectors)
-
-
-def block_product(product: Product, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
-    """The map applied to each row of a block, shape (b, p)."""
-    if vectors.shape[0] == 1:  # vmap over one row would turn matrix-vector kernels into slower batched ones
-        return product(vectors[0])[None]
-    return jax.vmap(product)(vectors)
-
-
-def linearize(loss: Loss, params: PyTree[Array]) -> Linearization:
-    """Loss, gradient and Hessian map of `loss` at `params`.
-
-    Args:
-        loss: a scalar function of a pytree.
-        params: any pytree of float32 or float64 arrays with p entries in all.
-
-    Raises:
-        TypeError: a leaf of `params` is not such an array, or `loss` does not return a real scalar.
-        ValueError: `params` has no entries.
-    """
-    check_params(params)
-    check_loss(loss, params)
-    x, unravel = ravel_pytree(params)
-
-    def flat_gradient(x: Float[Array, " p"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-        value, gradient = jax.value_and_grad(lambda x: loss(unravel(x)))(x)
-        return gradient, value
-
-    with jax.default_matmul_precision("highest"):  # TensorFloat-32 products are off by 1e-3: the accuracy asked for
-        gradient, product, value = jax.linearize(flat_gradient, x, has_aux=True)
-    return Linearization(value, gradient, product)
 
 
 def check_params(params: PyTree[Array]) -> None:

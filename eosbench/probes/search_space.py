@@ -1,4 +1,4 @@
-"""The search space of the tracker: orthonormal vectors, of which some were multiplied in this step and some before."""
+"""The search space of the sharpness probe: orthonormal vectors, some multiplied in this step and some before."""
 
 from typing import NamedTuple
 
@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from eosbench.curvature.operator import Product
+from eosbench.curvature.point import Product
 
 
 class Space(NamedTuple):
@@ -73,13 +73,13 @@ def multiply(
     projected = jax.lax.dynamic_update_slice(projected, entries[:, None], (0, row))
     projected = jax.lax.dynamic_update_slice(projected, entries[None, :], (row, 0))
     return Space(
-        basis,
-        jax.lax.dynamic_update_slice(space.images, image[None], (row, 0)),
-        projected,
-        space.fresh.at[row].set(True),
-        ages.at[row].set(0),
-        jnp.where(inside, space.filled, space.filled + 1),
-        space.hvps + 1,
+        basis=basis,
+        images=jax.lax.dynamic_update_slice(space.images, image[None], (row, 0)),
+        projected=projected,
+        fresh=space.fresh.at[row].set(True),
+        ages=ages.at[row].set(0),
+        filled=jnp.where(inside, space.filled, space.filled + 1),
+        hvps=space.hvps + 1,
     )
 
 

@@ -1,11 +1,24 @@
 """Following the largest eigenvalues of a Hessian along a trajectory: a probe for `eosbench.train`.
 
-A Davidson iteration whose search space is carried from step to step. The Hessian changes little in a step, so of the
-carried vectors only the wanted ones, and one other in turn, are multiplied by the new Hessian at first. The others keep
-their entries of the projected matrix from the step at which they were last multiplied, with an allowance that grows
-with age; only their couplings to multiplied vectors are new, by symmetry, at no cost. The next product goes where the
-projected matrix, with these allowances, or the part of the residual outside the space promises most, until what is
-promised is within the tolerance.
+A Davidson iteration whose search space is carried from step to step, for the Hessian changes little in a step. At each
+step, with the block of vectors from the step before:
+
+1. The wanted vectors, and the one other whose product is the oldest, are multiplied by the new Hessian: they are
+   *fresh*, the others *stale*.
+2. The projected matrix has new entries wherever one of the two vectors is fresh, by symmetry. Entries between stale
+   vectors stay what they were, and may by now be off by an *allowance*: how fast fresh entries were seen to change (the
+   *drift*), times their age.
+3. Ritz values come from fresh vectors alone. What a further product might raise them by is *promised* in two places:
+   *inside*, by a combination of stale vectors, if their entries grew by the allowance; and *outside*, by the part of
+   the residual that lies outside the space.
+4. The next product goes where more is promised, until what is promised for each wanted value is within the tolerance.
+5. The largest Ritz vectors over fresh and stale together are the next block, the wanted ones moved on by what the last
+   two steps tell. The last vector of the block is the *explorer*: power steps and a little chance, by which it sees an
+   eigenvalue that rises from outside.
+
+Beside LOBPCG, which also improves a block by a search space of residuals: vectors keep their entries of the projected
+matrix although the matrix has changed since, products are given one at a time to where they are needed, and the
+direction of the last step is not a column of the space but a prediction.
 """
 
 from collections.abc import Callable
@@ -19,14 +32,14 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
-from eosbench.curvature.bounds import are_simple, trusted_error
+from eosbench.curvature.bounds import are_simple, rounding, tolerance, trusted_error
 from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import dense_limit, lanczos
-from eosbench.curvature.operator import Linearization
+from eosbench.curvature.lanczos import MAX_HVPS, dense_limit, lanczos
 from eosbench.curvature.perturbation import moving
+from eosbench.curvature.point import Point, block_product
 from eosbench.curvature.shown import as_html, has_numbers, with_errors
-from eosbench.curvature.space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 from eosbench.curvature.unit import binary_unit
+from eosbench.probes.search_space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 
 DENSE = 64
 """Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""
@@ -89,7 +102,6 @@ class _State(NamedTuple):
     wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
     drift: Float[Array, ""]  # how much a value changes in a step, a decaying maximum
-    step: Int[Array, ""]
     key: PRNGKeyArray
 
     def times(self, unit: Float[Array, ""]) -> "_State":
@@ -100,7 +112,6 @@ class _Estimate(NamedTuple):
     values: Float[Array, " k"]
     errors: Float[Array, " k"]
     residuals: Float[Array, " k"]
-    worst: Int[Array, ""]
     inside: Float[Array, " c"]  # the stale combination that promises most for the worst value
     outside: Float[Array, " p"]  # the part of its residual outside the space
     go_inside: Bool[Array, ""]
@@ -112,7 +123,7 @@ def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
 
 
 class Sharpness(eqx.Module):
-    """A probe that measures the k largest Hessian eigenvalues at every step of training, warm from the step before.
+    """A probe that measures the k largest Hessian eigenvalues along training, warm from the measurement before.
 
     Training may be differentiated through; of what the probe records, `values` have a derivative, as in `sharpness`.
 
@@ -122,7 +133,6 @@ class Sharpness(eqx.Module):
         max_hvps: most products in one step, of which k + 1 are always spent; where they do not suffice, the step is
             marked as not converged.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
-        every: measure every this many steps.
         seed: for the random directions.
     """
 
@@ -130,13 +140,12 @@ class Sharpness(eqx.Module):
     rtol: float = eqx.field(default=1e-3, converter=_named(as_tolerance, "rtol"))
     max_hvps: int = eqx.field(default=48, converter=_named(as_integer, "max_hvps"))
     block: int = eqx.field(default=4, converter=_named(as_integer, "block"))
-    every: int = eqx.field(default=1, converter=_named(as_integer, "every"))
     seed: int = eqx.field(default=0, converter=_named(as_traceable_integer, "seed", at_least=None))
 
-    def init(self, point: Linearization) -> _State | None:
+    def init(self, point: Point) -> _State | None:
         """The block at the start of a trajectory, from a cold solve."""
-        point = jax.lax.stop_gradient(point)
-        p, dtype = point.gradient.size, point.gradient.dtype
+        product, gradient = jax.lax.stop_gradient((point.product, point.gradient))
+        p, dtype = gradient.size, gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
         b = max(self.block, self.k + 1)
@@ -144,32 +153,46 @@ class Sharpness(eqx.Module):
             return None
         key, cold_key = jax.random.split(jax.random.key(self.seed))
         if p <= dense_limit(self.k):
-            cold = dense_spectrum(point.product, p, b + 1, self.rtol, dtype)
+            cold = dense_spectrum(product, p, b + 1, self.rtol, dtype)
         else:
             extra = b + 1 - self.k
-            cold = lanczos(
-                point.product, p, self.k, self.rtol, 2000, cold_key, dtype, guess=point.gradient, extra=extra
-            )
+            cold = lanczos(product, p, self.k, self.rtol, MAX_HVPS, cold_key, dtype, guess=gradient, extra=extra)
         wanted, ages, zero = cold.vectors[: self.k], jnp.ones(b + 1, dtype), jnp.zeros((), dtype)
         still = jnp.zeros_like(wanted)
-        return _State(cold.vectors, cold.values, ages, wanted, still, zero, jnp.asarray(0), key)
+        return _State(
+            vectors=cold.vectors,
+            values=cold.values,
+            ages=ages,
+            wanted=wanted,
+            motion=still,
+            drift=zero,
+            key=key,
+        )
 
-    def measure(self, point: Linearization, state: _State | None) -> tuple[Track, _State | None]:
+    def measure(self, point: Point, state: _State | None) -> tuple[Track, _State | None]:
         """Values at a point, and the state for the next one."""
-        moved, point = point, jax.lax.stop_gradient(point)
+        still = jax.lax.stop_gradient(point.product)
         p, dtype = point.gradient.size, point.gradient.dtype
         if state is None:
-            spectrum = dense_spectrum(point.product, p, self.k, self.rtol, dtype)
+            spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype)
             age = jnp.zeros(self.k, dtype)
             values, errors = spectrum.values, spectrum.errors
-            track = Track(values, errors, errors, spectrum.converged, spectrum.hvps, values, age)
-            return moving(track, moved, spectrum.vectors, spectrum.simple), None
+            track = Track(
+                values=values,
+                errors=errors,
+                residuals=errors,
+                converged=spectrum.converged,
+                hvps=spectrum.hvps,
+                block=values,
+                ages=age,
+            )
+            return moving(track, point.product, spectrum.vectors, spectrum.simple), None
 
         b = len(state.vectors)
         room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
         # The wanted rows and the one with the oldest product are multiplied together.
         chosen = jnp.append(jnp.arange(self.k), self.k + jnp.argmax(state.ages[self.k :]))
-        images = point.products(state.vectors[chosen])
+        images = block_product(still, state.vectors[chosen])
         unit = binary_unit(images)
         state = state.times(1 / unit)
         space = _start(state, chosen, images / unit, room)
@@ -179,7 +202,7 @@ class Sharpness(eqx.Module):
         drift = jnp.maximum(change, DECAY * state.drift)
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
-            return point.product(vector) / unit
+            return still(vector) / unit
 
         def unmet(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
@@ -201,19 +224,19 @@ class Sharpness(eqx.Module):
         space, estimate = jax.lax.while_loop(unmet, restart, carry)
         state = _carry(space, state, drift).times(unit)
         track = Track(
-            unit * estimate.values,
-            unit * estimate.errors,
-            unit * estimate.residuals,
-            estimate.met & jnp.isfinite(point.loss),
-            space.hvps,
-            state.values[:-1],
-            state.ages[:-1] - 1,
+            values=unit * estimate.values,
+            errors=unit * estimate.errors,
+            residuals=unit * estimate.residuals,
+            converged=estimate.met & jnp.isfinite(point.loss),
+            hvps=space.hvps,
+            block=state.values[:-1],
+            ages=state.ages[:-1] - 1,
         )
         # Only a derivative needs these; where none is taken the compiler leaves them out.
         vectors = sorted_eigh(space.projected, space.fresh)[1][:, : self.k].T @ space.basis
-        rounding = 10 * jnp.finfo(dtype).eps * jnp.abs(state.values).max()
-        simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, rounding)
-        return moving(track, moved, vectors, simple), state
+        unseen = rounding(jnp.abs(state.values).max(), dtype)
+        simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, unseen)
+        return moving(track, point.product, vectors, simple), state
 
     def _estimate(self, space: Space, drift: Float[Array, ""], b: int) -> _Estimate:
         k, c = self.k, len(space.basis)
@@ -232,19 +255,17 @@ class Sharpness(eqx.Module):
         gap = jnp.maximum(values - promised[b - 2], 0)
         gain_outside = trusted_error(outside_norms, gap)
         errors = gain_inside + gain_outside
-        scale = jnp.abs(space.projected).max()
-        tolerance = jnp.asarray(self.rtol, values.dtype) * jnp.abs(values) + 10 * jnp.finfo(values.dtype).eps * scale
-        worst = jnp.argmax(errors / tolerance)
+        accepted = tolerance(values, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
+        worst = jnp.argmax(errors / accepted)
         direction = jnp.where(stale, z[:, worst], 0)
         return _Estimate(
-            values,
-            errors,
-            residuals,
-            worst,
-            direction / jnp.linalg.norm(direction),
-            outside[worst],
-            gain_inside[worst] > gain_outside[worst],
-            (errors <= tolerance).all(),
+            values=values,
+            errors=errors,
+            residuals=residuals,
+            inside=direction / jnp.linalg.norm(direction),
+            outside=outside[worst],
+            go_inside=gain_inside[worst] > gain_outside[worst],
+            met=(errors <= accepted).all(),
         )
 
 
@@ -259,13 +280,13 @@ def _start(state: _State, chosen: Int[Array, " f"], images: Float[Array, "f p"],
     middle = rows[chosen]
     projected = projected.at[jnp.ix_(chosen, chosen)].set((middle + middle.T) / 2)
     return Space(
-        basis,
-        jnp.zeros((c, p), dtype).at[chosen].set(images),
-        projected,
-        jnp.zeros(c, bool).at[chosen].set(True),
-        jnp.zeros(c, dtype).at[:b].set(state.ages).at[chosen].set(0),
-        jnp.asarray(b),
-        jnp.asarray(len(images)),
+        basis=basis,
+        images=jnp.zeros((c, p), dtype).at[chosen].set(images),
+        projected=projected,
+        fresh=jnp.zeros(c, bool).at[chosen].set(True),
+        ages=jnp.zeros(c, dtype).at[:b].set(state.ages).at[chosen].set(0),
+        filled=jnp.asarray(b),
+        hvps=jnp.asarray(len(images)),
     )
 
 
@@ -291,7 +312,15 @@ def _carry(space: Space, state: _State, drift: Float[Array, ""]) -> _State:
 
     last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
     predicted = predicted.at[-1].set(last)
-    return _State(predicted, values[:b], ages, wanted, motion, drift, state.step + 1, key)
+    return _State(
+        vectors=predicted,
+        values=values[:b],
+        ages=ages,
+        wanted=wanted,
+        motion=motion,
+        drift=drift,
+        key=key,
+    )
 
 
 def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array, Array]:

@@ -1,0 +1,129 @@
+"""A loss at one point: the Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
+
+from typing import Any, Protocol
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
+
+from eosbench.curvature.loss import Loss, check_loss, check_params
+
+
+class Product(Protocol):
+    """A symmetric linear map on flat vectors."""
+
+    def __call__(self, vector: Float[Array, " p"], /) -> Float[Array, " p"]: ...
+
+
+class Point(eqx.Module):
+    """A loss at one point, of a run or alone: what every measurement of it starts from.
+
+    Loss, gradient and products share one forward and backward pass. A point lives inside one compiled function, for
+    `product` closes over the intermediate values of that pass.
+
+    Attributes:
+        params: where it is, the pytree that the loss takes.
+        loss: the value, a scalar.
+        gradient: the flat gradient, shape (p,), in the order of `jax.flatten_util.ravel_pytree(params)`.
+        product: v -> H v for one flat vector of shape (p,).
+        optimizer: in a run, the state of the optimizer before the step that is taken from here; else None.
+        step: how many steps were taken to get here, scalar.
+        key: for random measurements; in a run another one at each step.
+    """
+
+    params: PyTree[Array]
+    loss: Float[Array, ""]
+    gradient: Float[Array, " p"]
+    product: Product
+    optimizer: PyTree[Array]
+    step: Int[Array, ""]
+    key: PRNGKeyArray
+
+    def products(self, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
+        """H applied to each row; a block of b rows costs less than b single products."""
+        return block_product(self.product, vectors)
+
+    def preconditioned(self, scale: PyTree[ArrayLike]) -> "Point":
+        """The point in the coordinates D^-1/2 params: its gradient is D^1/2 g, its Hessian D^1/2 H D^1/2.
+
+        Parameters, loss and all else stay as they are. Eigenvalues are in units of `scale` times sharpness, so without
+        any with scale = eta/2, in which the edge of stability of gradient descent is 1.
+
+        Args:
+            scale: D >= 0, a number for each parameter as a pytree like `params`, or one number for all.
+
+        Raises:
+            ValueError: `scale` is of another shape.
+        """
+        root = jnp.sqrt(_flat("scale", scale, self.params, self.gradient.dtype))
+        preconditioned = _Preconditioned(root, self.product)
+        return eqx.tree_at(lambda p: (p.gradient, p.product), self, (root * self.gradient, preconditioned))
+
+
+class _Preconditioned(eqx.Module):
+    """v -> D^1/2 H D^1/2 v."""
+
+    root: Float[Array, " *p"]
+    product: Product
+
+    def __call__(self, vector: Float[Array, " p"], /) -> Float[Array, " p"]:
+        return self.root * self.product(self.root * vector)
+
+
+def _flat(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype) -> Float[Array, " *p"]:
+    """A number for each parameter as a flat vector, or one for all as a scalar."""
+    form, wanted = _form(numbers), _form(params)
+    if form == _form(0.0):
+        return jnp.asarray(numbers, dtype)
+    if form != wanted:
+        raise ValueError(
+            f"{name} has shapes {form[1]}, but params {wanted[1]}: give one number for each, or one for all."
+        )
+    return ravel_pytree(numbers)[0].astype(dtype)
+
+
+def _form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+
+
+def block_product(product: Product, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
+    """The map applied to each row of a block, shape (b, p)."""
+    if vectors.shape[0] == 1:  # vmap over one row would turn matrix-vector kernels into slower batched ones
+        return product(vectors[0])[None]
+    return jax.vmap(product)(vectors)
+
+
+def linearize(
+    loss: Loss,
+    params: PyTree[Array],
+    *,
+    optimizer: PyTree[Array] = None,
+    step: Int[Array, ""] | int = 0,
+    key: PRNGKeyArray | None = None,
+) -> Point:
+    """The point at `params`: loss, gradient and Hessian map, from one linearization of the gradient.
+
+    Args:
+        loss: a scalar function of a pytree.
+        params: any pytree of float32 or float64 arrays with p entries in all.
+        optimizer, step: see `Point`; for a probe that is called in a loop of your own.
+        key: see `Point`; a fixed one for each step by default.
+
+    Raises:
+        TypeError: a leaf of `params` is not such an array, or `loss` does not return a real scalar.
+        ValueError: `params` has no entries.
+    """
+    check_params(params)
+    check_loss(loss, params)
+    x, unravel = ravel_pytree(params)
+
+    def flat_gradient(x: Float[Array, " p"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
+        value, gradient = jax.value_and_grad(lambda x: loss(unravel(x)))(x)
+        return gradient, value
+
+    with jax.default_matmul_precision("highest"):  # TensorFloat-32 products are off by 1e-3: the accuracy asked for
+        gradient, product, value = jax.linearize(flat_gradient, x, has_aux=True)
+    key = jax.random.fold_in(jax.random.key(0), step) if key is None else key
+    return Point(params, value, gradient, product, optimizer, jnp.asarray(step), key)

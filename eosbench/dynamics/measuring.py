@@ -1,0 +1,166 @@
+"""Probes as the compiled loop takes them: read anew at each run, and measured when they are due."""
+
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from eosbench.curvature.loss import Loss
+from eosbench.curvature.point import Point, linearize
+from eosbench.curvature.program import Recorded, content, read
+from eosbench.dynamics.probe import Every
+
+T = TypeVar("T")
+
+
+class ReadFunction(eqx.Module):
+    """A function of the parameters."""
+
+    name: str = eqx.field(static=True)
+    every: int = eqx.field(static=True)
+    program: Recorded
+
+    def measure(self, step: Int[Array, ""], params: PyTree[Array]) -> PyTree[Array]:
+        """The record, where it is due; else a blank one."""
+        record = jax.eval_shape(self.program, params)
+        return when_due(self.every, step, lambda: self.program(params), lambda: _blank(record))
+
+
+class ReadProbe(eqx.Module):
+    """A probe with a memory: its arrays, and whatever else it holds."""
+
+    name: str = eqx.field(static=True)
+    every: int = eqx.field(static=True)
+    arrays: PyTree[Array]
+    rest: "_Rest" = eqx.field(static=True)
+
+    def init(self, point: Point) -> PyTree[Array]:
+        """The memory at the start."""
+        return jax.tree.map(jnp.asarray, eqx.combine(self.arrays, self.rest.probe).init(point))
+
+    def measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
+        """The record and the next memory, where it is due; else a blank record, and the memory as it is."""
+        record, _ = eqx.filter_eval_shape(self._measure, point, memory)
+        return when_due(self.every, point.step, lambda: self._measure(point, memory), lambda: (_blank(record), memory))
+
+    def _measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
+        result = eqx.combine(self.arrays, self.rest.probe).measure(point, memory)
+        if not isinstance(result, tuple) or len(result) != 2:
+            raise TypeError(
+                f"probes[{self.name!r}] measured {result!r}: it must return a pair, the record and the memory."
+            )
+        _check_record(self.name, result[0])
+        return result
+
+
+class _Rest:
+    """What a probe is without its arrays, equal to what computes the same."""
+
+    def __init__(self, probe: Any, key: Hashable) -> None:
+        self.probe, self.key = probe, key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Rest) and self.key == other.key
+
+
+def when_due(every: int, step: Int[Array, ""], measure: Callable[[], T], otherwise: Callable[[], T]) -> T:
+    """What is measured at the steps 0, `every`, 2 `every` ...; nothing is computed at the others."""
+    if every == 1:
+        return measure()
+    result: T = jax.lax.cond(step % every == 0, measure, otherwise)
+    return result
+
+
+def _blank(record: PyTree[jax.ShapeDtypeStruct]) -> PyTree[Array]:
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), record)
+
+
+def read_probes(
+    probes: Any, loss: Loss, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+) -> tuple[dict[str, ReadFunction], dict[str, ReadProbe]]:
+    """Those that are functions, and those that have a memory, as they are now; `optimizer` is the shape of its state.
+
+    Raises:
+        TypeError: one of them is neither, or does not return what it must.
+    """
+    functions, with_memory = {}, {}
+    for name, (every, probe) in sampled(probes).items():
+        if has_memory(probe):
+            with_memory[name] = _read_probe(name, every, probe, loss, params, optimizer)
+        else:
+            functions[name] = ReadFunction(name, every, read(_checked(name, probe), params))
+    return functions, with_memory
+
+
+def sampled(probes: Any) -> dict[str, tuple[int, Any]]:
+    """For each name how often it is measured, and what.
+
+    Raises:
+        TypeError: one of them is no probe.
+    """
+    if probes is not None and not isinstance(probes, Mapping):
+        raise TypeError(
+            f"probes is a {type(probes).__name__}: it must map names to probes, as in "
+            "probes={'sharpness': Sharpness()}."
+        )
+    found = {}
+    for name, probe in (probes or {}).items():
+        every, probe = (probe.n, probe.probe) if isinstance(probe, Every) else (1, probe)
+        if isinstance(probe, type):
+            raise TypeError(
+                f"probes[{name!r}] is the class {probe.__name__}: it must be an instance, {probe.__name__}()."
+            )
+        if not has_memory(probe) and not callable(probe):
+            raise TypeError(
+                f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, or a function of the parameters."
+            )
+        found[name] = every, probe
+    return found
+
+
+def has_memory(probe: Any) -> bool:
+    """Whether it is a `Probe`, and not a plain function."""
+    return hasattr(probe, "init") and hasattr(probe, "measure")
+
+
+def _read_probe(
+    name: str, every: int, probe: Any, loss: Loss, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+) -> ReadProbe:
+    arrays, rest = eqx.partition(probe, eqx.is_array)
+    if _is_its_fields(probe):
+        return ReadProbe(name, every, arrays, _Rest(rest, rest))
+
+    def whole(arrays: PyTree[Array], params: PyTree[Array], optimizer: PyTree[Array], step: Array) -> tuple:
+        measured = ReadProbe(name, 1, arrays, _Rest(rest, None))
+        point = linearize(loss, params, optimizer=optimizer, step=step)
+        memory = measured.init(point)
+        return memory, measured.measure(point, memory)
+
+    return ReadProbe(name, every, arrays, _Rest(rest, content(whole, arrays, params, optimizer, jnp.asarray(0))))
+
+
+def _is_its_fields(probe: Any) -> bool:
+    """Whether what a probe does is in its fields, which spares its trace: one of this package that holds numbers."""
+    ours = isinstance(probe, eqx.Module) and type(probe).__module__.startswith("eosbench.")
+    return ours and all(eqx.is_array_like(leaf) for leaf in jax.tree.leaves(probe))
+
+
+def _checked(name: str, function: Callable) -> Callable:
+    def observe(params: PyTree[Array]) -> PyTree[Array]:
+        record = function(params)
+        _check_record(name, record)
+        return record
+
+    return observe
+
+
+def _check_record(name: str, record: Any) -> None:
+    leaves = jax.tree.leaves(record)
+    if not leaves or not all(eqx.is_array_like(leaf) for leaf in leaves):
+        raise TypeError(f"probes[{name!r}] returned {record!r}: it must return an array or a pytree of arrays.")

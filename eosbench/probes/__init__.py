@@ -1,0 +1,6 @@
+"""Probes: what `eosbench.train` can measure along the way, each in a file of its own."""
+
+from eosbench.probes.batch_sharpness import BatchCurvature as BatchCurvature
+from eosbench.probes.batch_sharpness import BatchSharpness as BatchSharpness
+from eosbench.probes.sharpness import Sharpness as Sharpness
+from eosbench.probes.sharpness import Track as Track

@@ -1,0 +1,54 @@
+"""A point beside dense matrices."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from eosbench.curvature import linearize
+
+
+def loss(params):
+    return jnp.sum(jnp.tanh(params["w"] @ jnp.arange(3.0) + params["b"]) ** 2) + jnp.sum(params["w"] ** 4)
+
+
+PARAMS = {"w": jnp.asarray([[0.3, -0.2, 0.5], [0.1, 0.7, -0.4]]), "b": jnp.asarray([0.2, -0.1])}
+SCALE = {"w": jnp.asarray([[1.0, 2.0, 0.0], [0.5, 4.0, 3.0]]), "b": jnp.asarray([9.0, 0.25])}
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def dense(scale=1.0):
+    """Gradient and Hessian by nested differentiation of the loss of a flat vector, and D^1/2 on both sides."""
+    unflat = lambda x: {"b": x[:2], "w": x[2:].reshape(2, 3)}  # noqa: E731
+    of_flat, x = lambda x: loss(unflat(x)), flat(PARAMS)
+    root = np.sqrt(scale) * np.ones(8)
+    return root * jax.grad(of_flat)(x), root[:, None] * jax.hessian(of_flat)(x) * root
+
+
+@jax.jit
+def measured(scale, vectors):
+    point = linearize(loss, PARAMS).preconditioned(scale)
+    return point.loss, point.gradient, point.products(vectors)
+
+
+@pytest.mark.parametrize(("scale", "numbers"), [(SCALE, flat(SCALE)), (jnp.asarray(0.25), 0.25), (2.0, 2.0)])
+def test_preconditioned_is_the_hessian_between_roots_of_the_scale(scale, numbers):
+    value, gradient, products = measured(scale, jnp.eye(8))
+    expected_gradient, expected_hessian = dense(numbers)
+    np.testing.assert_allclose(value, loss(PARAMS), rtol=1e-14)
+    np.testing.assert_allclose(gradient, expected_gradient, rtol=1e-13)
+    np.testing.assert_allclose(products, expected_hessian, rtol=1e-12, atol=1e-14)
+
+
+def test_a_scale_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"scale has shapes \[\(2,\)\], but params \[\(2,\), \(2, 3\)\]: give one"):
+        linearize(loss, PARAMS).preconditioned(jnp.ones(2))
+
+
+def test_a_point_has_another_key_at_each_step_and_the_same_one_again():
+    keys = [jax.random.key_data(linearize(loss, PARAMS, step=step).key) for step in (0, 1, 0)]
+    assert (keys[0] == keys[2]).all()
+    assert (keys[0] != keys[1]).any()
