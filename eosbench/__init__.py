@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from eosbench.dynamics import train as train
     from eosbench.evidence import Evidence as Evidence
     from eosbench.probes import BatchSharpness as BatchSharpness
+    from eosbench.probes import EdgeDistance as EdgeDistance
     from eosbench.probes import Sharpness as Sharpness
     from eosbench.probes import Track as Track
 
@@ -79,7 +80,7 @@ _HOME = {
         "eosbench.dynamics",
     ),
     "Evidence": "eosbench.evidence",
-    **dict.fromkeys(("BatchSharpness", "Sharpness", "Track"), "eosbench.probes"),
+    **dict.fromkeys(("BatchSharpness", "EdgeDistance", "Sharpness", "Track"), "eosbench.probes"),
 }
 
 __all__ = ["__version__", *_HOME]

@@ -1,0 +1,77 @@
+"""How far a run is from the edge of stability of its own optimizer, whatever that is: 1 is the edge."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, PyTree
+
+from eosbench.curvature.point import Point
+from eosbench.dynamics.linear_step import gain
+from eosbench.dynamics.stability_line import stability
+from eosbench.probes.sharpness import Sharpness, Track
+
+
+class EdgeDistance(eqx.Module):
+    """A probe that measures l1(G^1/2 H G^1/2)/2 along training, so that the edge is 1 for any optimizer.
+
+    G is what `eosbench.stability` derives: for gradient descent the record is the sharpness over 2/eta, for Adam the
+    preconditioned sharpness over 38/eta. It is that of the optimizer as it stands when it has seen the gradient at the
+    point: with its second moment, the learning rate of the next step and its bias corrections. A step at which G is
+    not finite and positive is marked as not converged.
+
+    Attributes:
+        optimizer: the one that trains, an `optax.GradientTransformation` or a `Partial` that returns one.
+        sharpness: how the eigenvalues are found; its `k` values are recorded, in units of the edge, as a `Track`.
+    """
+
+    optimizer: Any
+    sharpness: Sharpness
+
+    def __init__(
+        self, optimizer: Any, sharpness: Sharpness | None = None, *, params: PyTree[Array] | None = None
+    ) -> None:
+        """See the attributes; `params` are for the check alone, where an optimizer asks for a structure of them.
+
+        Raises:
+            ValueError: the optimizer has no line of stability; the message says why.
+        """
+        self.optimizer = optimizer
+        self.sharpness = Sharpness() if sharpness is None else sharpness
+        reason = stability(optimizer, params=params).reason
+        if reason is not None:
+            raise ValueError(
+                f"optimizer has no line of stability: {reason}; measure its curvature by a Sharpness probe."
+            )
+
+    def init(self, point: Point) -> PyTree[Array]:
+        """The block at the start, from a cold solve."""
+        return self.sharpness.init(self._at_the_edge(point)[0])
+
+    def measure(self, point: Point, memory: PyTree[Array]) -> tuple[Track, PyTree[Array]]:
+        """Values in units of the edge, and the memory for the next point."""
+        scaled, usable = self._at_the_edge(point)
+        track, memory = self.sharpness.measure(scaled, memory)
+        return track._replace(converged=track.converged & usable), memory
+
+    def _at_the_edge(self, point: Point) -> tuple[Point, Bool[Array, ""]]:
+        """The point in the coordinates in which the edge is 1, and whether there are such."""
+        is_recipe = callable(self.optimizer) and not isinstance(self.optimizer, optax.GradientTransformation)
+        optimizer = self.optimizer() if is_recipe else self.optimizer
+        gradient = ravel_pytree(point.params)[1](point.gradient)
+        _, state = optimizer.update(gradient, point.optimizer, point.params)
+        scale = gain(optimizer, jax.tree.map(_nudged, state), point.params)
+        leaves = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(scale)])
+        usable = jnp.isfinite(leaves).all() & (leaves >= 0).all() & (leaves > 0).any()
+        positive = jax.tree.map(lambda g: jnp.where(g > 0, g, 0) / 2, scale)
+        return point.preconditioned(positive), usable
+
+
+def _nudged(entry: Any) -> Any:
+    """Zeros as numbers next to it: the root of a second moment that never saw a gradient has no derivative at zero."""
+    if not eqx.is_inexact_array(entry):
+        return entry
+    return jnp.where(entry == 0, float(jnp.finfo(entry.dtype).tiny) * 2.0**40, entry).astype(entry.dtype)
