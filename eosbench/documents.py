@@ -139,7 +139,7 @@ def _not_encoded(key: str, table: dict[str, Any], contents: Sequence[str]) -> No
             raise DocumentError(f" gives {where} the field {name!r}; {_near(name, names)}")
     for name in names:
         if not isinstance(table.get(name), str) or not table[name]:
-            raise DocumentError(f" gives {where} no {name}; write {name} = \"...\"")
+            raise DocumentError(f' gives {where} no {name}; write {name} = "..."')
     if contents and section_of(table["place"], contents) is None:
         raise DocumentError(f" places {where} in {table['place']!r}, which begins with none of its contents; add it")
     return NotEncoded(**table)

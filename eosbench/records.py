@@ -1,9 +1,9 @@
 """The record of a run: what each line of `evidence.jsonl` holds, and the words in which all of it is told.
 
 A check records `Requires`, `Comparison` and `Curve`. Lines carry them: `RunLine` first, a `DocumentLine` for each
-document, a `ClaimLine` for each claim and a `Planned` for each case, then `Started` and `Outcome` as cases run, `EndLine` last. Whoever writes, judges or
-shows a number takes it from these classes, so that one place says what there is; `docs/evidence-file.md` is tested
-against it.
+document, a `ClaimLine` for each claim and a `Planned` for each case, then `Started` and `Outcome` as cases run,
+`EndLine` last. Whoever writes, judges or shows a number takes it from these classes, so that one place says what there
+is; `docs/evidence-file.md` is tested against it.
 
 Nothing here needs JAX or NumPy.
 """

@@ -5,6 +5,7 @@ import hashlib
 import math
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -14,11 +15,12 @@ from markupsafe import Markup
 from eosbench import records
 from eosbench.records import CaseRecord
 from eosbench.report import figures
+from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
 from eosbench.report.index import documents
 from eosbench.report.notation import case_name, clip, digits, interval, one_line
 from eosbench.report.notices import headline, notices
-from eosbench.report.pages import stylesheet, templates
+from eosbench.report.pages import anchor, stylesheet, templates
 from eosbench.report.results import ClaimResult, Results
 from eosbench.verdict import Constant
 
@@ -113,6 +115,7 @@ def page(results: Results) -> str:
             ],
             documents={document.key: document for document in documents(results)},
             address=_address,
+            linked=_linker(results),
             style=stylesheet(),
             script=Markup(script),
             # Only this very script may run, so that a hole in the escaping would still let no other one in.
@@ -230,6 +233,22 @@ def _command(claim: ClaimResult) -> str:
     """What reruns just this claim."""
     checks = dict.fromkeys(re.sub(r"\[.*", "", case.nodeid, flags=re.DOTALL) for case in claim.cases)
     return clip(shlex.join(["pytest", *(one_line(check) for check in checks)]), 1000)
+
+
+def _linker(results: Results) -> Callable[[str], Markup]:
+    """What sets a text in which claims are named by their ids, and links them."""
+    ids = "|".join(re.escape(claim.id) for claim in results.claims)
+    named = re.compile(rf"(?<![\w/-])({ids})(?![\w/-])")
+
+    def linked(text: str) -> Markup:
+        # Every second part is an id.
+        parts = [
+            Markup('<a href="#{}">{}</a>').format(anchor(part), part) if i % 2 else typeset(part)
+            for i, part in enumerate(named.split(text))
+        ]
+        return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+    return linked
 
 
 def _address(url: str) -> str:
