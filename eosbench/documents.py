@@ -57,7 +57,7 @@ def section_of(place: str, contents: Sequence[str]) -> str | None:
 
 
 # What a table of the file may say of a document, whose key is the table's name; and what kind of value says it.
-_STRING, _STRINGS, _TABLES = "a string", "a list of strings", "tables, each headed by [[key.not_encoded]]"
+_STRING, _STRINGS, _TABLES = "a string", "a list of strings", "tables, each headed by [[{key}.not_encoded]]"
 _KINDS = {
     "title": _STRING,
     "authors": _STRING,
@@ -123,7 +123,7 @@ def _document(key: str, table: Any) -> Document:
         if name not in _KINDS:
             raise DocumentError(f" gives the document {key!r} the field {name!r}; {_near(name, _KINDS)}")
         if not _is(value, _KINDS[name]):
-            raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_KINDS[name]}")
+            raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_KINDS[name].format(key=key)}")
     contents = tuple(table.get("contents", ()))
     if twice := next((entry for entry in contents if contents.count(entry) > 1), None):
         raise DocumentError(f" lists {twice!r} twice in the contents of the document {key!r}; drop one")
@@ -133,7 +133,7 @@ def _document(key: str, table: Any) -> Document:
 
 def _not_encoded(key: str, table: dict[str, Any], contents: Sequence[str]) -> NotEncoded:
     names = [field.name for field in fields(NotEncoded)]
-    where = f"a statement of the document {key!r} that is not encoded"
+    where = f"a statement not encoded of the document {key!r}"
     for name in table:
         if name not in names:
             raise DocumentError(f" gives {where} the field {name!r}; {_near(name, names)}")
