@@ -280,8 +280,7 @@ def test_a_broken_file_does_not_hide_the_others_in_parallel(project):
 
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
 def test_what_is_known_of_the_contents_of_documents_is_recorded_also_of_those_not_asked_for(project, arguments):
-    other = 'from eosbench import Claim, Source\ntalk = "poster"\n'
-    p = project(a=claim("one"), b=other + claim("two").replace("slide 1", "II"))
+    p = project(a=claim("one"), b=claim("two").replace('talk, "slide 1"', '"poster", "II"'))
     (p.path / "claims" / "documents.toml").write_text(
         '[poster]\ntitle = "A poster"\ncontents = ["I", "II"]\n'
         '[[poster.not_encoded]]\nplace = "I"\nstatement = "It works."\nwhy = "On what?"\n'

@@ -96,7 +96,7 @@ def test_without_javascript_everything_is_there_but_the_filter(chromium, url):
     page.goto(url)
     assert page.locator("article.claim").count() == 13
     assert not page.locator("form.filter").is_visible()
-    assert page.locator("math").first.is_visible()
+    assert page.locator("article math").first.is_visible()
     context.close()
 
 
