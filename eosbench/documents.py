@@ -3,6 +3,7 @@
 import difflib
 import re
 import tomllib
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import cache
 from os.path import abspath, isfile
@@ -17,12 +18,23 @@ class DocumentError(ValueError):
 
 
 @dataclass(frozen=True)
+class NotEncoded:
+    """A statement of a document that no claim checks: where it stands, what it says in our own words, and why."""
+
+    place: str
+    statement: str
+    why: str
+
+
+@dataclass(frozen=True)
 class Document:
     """Something that makes statements: a paper, a talk, a poster, a review.
 
     `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
     (all joined by "and", as in BibTeX), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into
-    the report's list of sources.
+    the report's list of sources. `contents` are the places of the document in its order, such as "Section 2" and
+    "Theorem 4.4", and `not_encoded` are statements that no claim checks: by both the report lists the claims a second
+    time, as a reader of the document looks for them.
     """
 
     key: str
@@ -31,11 +43,30 @@ class Document:
     year: int | None = None
     url: str = ""
     version: str = ""
+    contents: tuple[str, ...] = ()
+    not_encoded: tuple[NotEncoded, ...] = ()
+
+
+def section_of(place: str, contents: Sequence[str]) -> str | None:
+    """The entry of a document's contents that a place is in: the longest with which it begins, in whole words.
+
+    "Section 5.3, Equation (4)" is in "Section 5.3", and in neither "Section 5" nor "Section 5.30".
+    """
+    begins = [entry for entry in contents if re.match(rf"{re.escape(entry)}(?!\w|\.\d)", place)]
+    return max(begins, key=len, default=None)
 
 
 # What a table of the file may say of a document, whose key is the table's name; and what kind of value says it.
-_KINDS = {field.name: int if field.name == "year" else str for field in fields(Document) if field.name != "key"}
-_WORDS = {int: "a whole number", str: "a string"}
+_STRING, _STRINGS, _TABLES = "a string", "a list of strings", "tables, each headed by [[{key}.not_encoded]]"
+_KINDS = {
+    "title": _STRING,
+    "authors": _STRING,
+    "year": "a whole number",
+    "url": _STRING,
+    "version": _STRING,
+    "contents": _STRINGS,
+    "not_encoded": _TABLES,
+}
 
 
 def find_document(key: str, folder: Path) -> Document:
@@ -90,9 +121,37 @@ def _document(key: str, table: Any) -> Document:
         raise DocumentError(f" gives the document {key!r} no title; add it")
     for name, value in table.items():
         if name not in _KINDS:
-            near = difflib.get_close_matches(name, _KINDS, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(_KINDS)}"
-            raise DocumentError(f" gives the document {key!r} the field {name!r}; {hint}")
-        if type(value) is not _KINDS[name]:
-            raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_WORDS[_KINDS[name]]}")
-    return Document(key, **table)
+            raise DocumentError(f" gives the document {key!r} the field {name!r}; {_near(name, _KINDS)}")
+        if not _is(value, _KINDS[name]):
+            raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_KINDS[name].format(key=key)}")
+    contents = tuple(table.get("contents", ()))
+    if twice := next((entry for entry in contents if contents.count(entry) > 1), None):
+        raise DocumentError(f" lists {twice!r} twice in the contents of the document {key!r}; drop one")
+    not_encoded = tuple(_not_encoded(key, entry, contents) for entry in table.get("not_encoded", ()))
+    return Document(key, **table | {"contents": contents, "not_encoded": not_encoded})
+
+
+def _not_encoded(key: str, table: dict[str, Any], contents: Sequence[str]) -> NotEncoded:
+    names = [field.name for field in fields(NotEncoded)]
+    where = f"a statement not encoded of the document {key!r}"
+    for name in table:
+        if name not in names:
+            raise DocumentError(f" gives {where} the field {name!r}; {_near(name, names)}")
+    for name in names:
+        if not isinstance(table.get(name), str) or not table[name]:
+            raise DocumentError(f' gives {where} no {name}; write {name} = "..."')
+    if contents and section_of(table["place"], contents) is None:
+        raise DocumentError(f" places {where} in {table['place']!r}, which begins with none of its contents; add it")
+    return NotEncoded(**table)
+
+
+def _is(value: Any, kind: str) -> bool:
+    if kind in (_STRINGS, _TABLES):
+        entry = str if kind == _STRINGS else dict
+        return isinstance(value, list) and all(isinstance(one, entry) and one for one in value)
+    return type(value) is (str if kind == _STRING else int)
+
+
+def _near(name: str, names: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    return f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}"

@@ -1,9 +1,9 @@
 """The record of a run: what each line of `evidence.jsonl` holds, and the words in which all of it is told.
 
-A check records `Requires`, `Comparison` and `Curve`. Lines carry them: `RunLine` first, a `ClaimLine` for each claim
-and a `Planned` for each case, then `Started` and `Outcome` as cases run, `EndLine` last. Whoever writes, judges or
-shows a number takes it from these classes, so that one place says what there is; `docs/evidence-file.md` is tested
-against it.
+A check records `Requires`, `Comparison` and `Curve`. Lines carry them: `RunLine` first, a `DocumentLine` for each
+document, a `ClaimLine` for each claim and a `Planned` for each case, then `Started` and `Outcome` as cases run,
+`EndLine` last. Whoever writes, judges or shows a number takes it from these classes, so that one place says what there
+is; `docs/evidence-file.md` is tested against it.
 
 Nothing here needs JAX or NumPy.
 """
@@ -19,6 +19,7 @@ from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, Union
 
 from eosbench.claim import Claim, Role, Verdict
+from eosbench.documents import Document, NotEncoded
 from eosbench.strict_json import dumps, plain
 
 SCHEMA = "eosbench-evidence/1"
@@ -161,6 +162,22 @@ class RunLine:
     schema: str
     selection: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class DocumentLine:
+    """What is known of the contents of a document that a claim cites; older files have none."""
+
+    type: ClassVar[str] = "document"
+    _: KW_ONLY
+    key: str
+    contents: Sequence[str] = ()
+    not_encoded: Sequence[NotEncoded] = ()
+
+
+def document_line(document: Document) -> DocumentLine:
+    """The line of a document."""
+    return DocumentLine(key=document.key, contents=document.contents, not_encoded=document.not_encoded)
 
 
 @dataclass(frozen=True)
@@ -313,7 +330,7 @@ class EndLine:
     seconds: float | None = None
 
 
-Line = RunLine | ClaimLine | Planned | Started | Outcome | CollectError | EndLine
+Line = RunLine | DocumentLine | ClaimLine | Planned | Started | Outcome | CollectError | EndLine
 LINES: dict[str, type] = {line.type: line for line in typing.get_args(Line)}
 """Every type of line. Later versions may write lines of other types."""
 

@@ -8,6 +8,7 @@ import pytest
 from eosbench import Document, Source
 from eosbench.catalogue import read_claims
 from eosbench.claim import ClaimError
+from eosbench.documents import NotEncoded, section_of
 
 DOCUMENTS = """
 [talk]
@@ -19,6 +20,13 @@ version = "of July"
 
 [poster]
 title = "A poster"
+"""
+CONTENTS = """
+contents = ["slide 1", "slide 2"]
+[[talk.not_encoded]]
+place = "slide 2, note"
+statement = "$x$ is small."
+why = "How small?"
 """
 CLAIM = """
 from eosbench import Claim, Source
@@ -57,6 +65,39 @@ def test_a_key_finds_its_document_upwards_from_the_file_of_the_claim(claims):
     file.write_text(CLAIM.format(key="talk"))
     talk = Document("talk", "A talk", "A. Author and B. Author", 2022, "https://example.org/talk", "of July")
     assert both_ways(file) == (Source(talk, "slide 1"), Source(talk, "slide 1"))
+
+
+def test_contents_and_what_is_not_encoded_are_read(claims):
+    file = claims / "toy" / "test_one.py"
+    file.write_text(CLAIM.format(key="talk"))
+    (claims / "documents.toml").write_text(DOCUMENTS.replace("[poster]", f"{CONTENTS}\n[poster]"))
+    for source in both_ways(file):
+        assert source.document.contents == ("slide 1", "slide 2")
+        assert source.document.not_encoded == (NotEncoded("slide 2, note", "$x$ is small.", "How small?"),)
+
+
+@pytest.mark.parametrize(
+    ("place", "section"),
+    [
+        ("Section 5", "Section 5"),
+        ("Section 5, last paragraph", "Section 5"),
+        ("Section 5: the end", "Section 5"),
+        ("Section 5.", "Section 5"),
+        ("Section 5.3, Equation (4)", "Section 5.3"),
+        ("Section 5.30", None),
+        ("Section 5.4", None),
+        ("Section 50", None),
+        ("Section 5a", None),
+        ("section 5", None),
+        ("In Section 5", None),
+        ("Results (2), (3), Theorem 1", "Results (2), (3)"),
+        ("Results (2), Theorem 1", "Results (2)"),
+    ],
+)
+def test_a_place_is_in_the_longest_entry_with_which_it_begins_in_whole_words(place, section):
+    contents = ["Results (2)", "Results (2), (3)", "Section 5", "Section 5.3"]
+    assert section_of(place, contents) == section
+    assert section_of(place, contents[::-1]) == section
 
 
 def test_the_nearest_file_counts_and_is_not_added_to(claims):
@@ -148,6 +189,31 @@ def test_no_file_at_all_is_told_with_the_two_remedies(tmp_path):
         (b'[talk]\ntitle = "A"\nkey = "B"\n', " gives the document 'talk' the field 'key'; there are title, authors,"),
         (b'[talk]\ntitle = "A"\nyear = "2022"\n', " gives the document 'talk' year = '2022'; give a whole number"),
         (b'[talk]\ntitle = "A"\nyear = true\n', " gives the document 'talk' year = True; give a whole number"),
+        (b'[talk]\ntitle = "A"\ncontents = "B"\n', " gives the document 'talk' contents = 'B'; give a list of strings"),
+        (
+            b'[talk]\ntitle = "A"\ncontents = [""]\n',
+            " gives the document 'talk' contents = ['']; give a list of strings",
+        ),
+        (
+            b'[talk]\ntitle = "A"\ncontents = ["B", "C", "B"]\n',
+            " lists 'B' twice in the contents of the document 'talk'; drop one",
+        ),
+        (
+            b'[talk]\ntitle = "A"\nnot_encoded = ["B"]\n',
+            " gives the document 'talk' not_encoded = ['B']; give tables, each headed by [[talk.not_encoded]]",
+        ),
+        (
+            b'[talk]\ntitle = "A"\n[[talk.not_encoded]]\nplace = "p"\nwhy = "w"\n',
+            " gives a statement not encoded of the document 'talk' no statement; write statement = \"...\"",
+        ),
+        (
+            b'[talk]\ntitle = "A"\n[[talk.not_encoded]]\nplace = "p"\nwhy = "w"\nstatment = "s"\n',
+            " gives a statement not encoded of the document 'talk' the field 'statment'; did you mean statement?",
+        ),
+        (
+            b'[talk]\ntitle = "A"\ncontents = ["q"]\n[[talk.not_encoded]]\nplace = "p"\nwhy = "w"\nstatement = "s"\n',
+            " places a statement not encoded of the document 'talk' in 'p', which begins with none of its contents;",
+        ),
         (b'[talk]\ntitle = "A"\nauthors = ["B"]\n', " gives the document 'talk' authors = ['B']; give a string"),
     ],
 )

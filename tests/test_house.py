@@ -1,6 +1,7 @@
 """How claims are kept: a folder for each topic, a file for each experiment, each claim directly above its checks."""
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from eosbench.catalogue import claim_files, read_claims
+from eosbench.documents import section_of
 
 CLAIMS = Path(__file__).parents[1] / "claims"
 FILES = [str(path.relative_to(CLAIMS)) for path in claim_files([CLAIMS])]
@@ -56,6 +58,36 @@ def test_every_document_is_described_once_and_cited():
     cited = {claim.source.document.key for file in FILES for claim in read_claims(CLAIMS / file)}
     assert cited == set(tomllib.loads((CLAIMS / "documents.toml").read_text()))
     assert not [file for file in FILES if "Document(" in (CLAIMS / file).read_text()]
+
+
+DOCUMENTS = {claim.source.document.key: claim.source.document for file in FILES for claim in read_claims(CLAIMS / file)}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_every_claim_is_in_a_section_of_its_document(file):
+    for claim in read_claims(CLAIMS / file):
+        contents = claim.source.document.contents
+        assert section_of(claim.source.place, contents), (
+            f"{claim.id}: {claim.source.place!r} begins with none of {contents}"
+        )
+
+
+@pytest.mark.parametrize("key", DOCUMENTS)
+def test_every_section_of_a_document_has_a_claim_or_says_why_not(key):
+    stated = [claim for file in FILES for claim in read_claims(CLAIMS / file) if claim.source.document.key == key]
+    document = DOCUMENTS[key]
+    places = [claim.source.place for claim in stated] + [entry.place for entry in document.not_encoded]
+    assert [
+        section for section in document.contents if section not in {section_of(p, document.contents) for p in places}
+    ] == []
+
+
+def test_the_claims_named_in_a_reason_exist():
+    ids = {claim.id for file in FILES for claim in read_claims(CLAIMS / file)}
+    reasons = [entry.why for document in DOCUMENTS.values() for entry in document.not_encoded]
+    named = {id for why in reasons for id in re.findall(r"[a-z][a-z-]+/[a-z0-9-]{3,}", re.sub(r"\$.*?\$", "", why))}
+    assert named
+    assert named <= ids
 
 
 def test_every_folder_is_a_package_that_says_what_it_holds():

@@ -278,6 +278,27 @@ def test_a_broken_file_does_not_hide_the_others_in_parallel(project):
     assert "test_b.py" in json.dumps(found["coverage"])
 
 
+@pytest.mark.parametrize("arguments", [SERIAL, PARALLEL], ids=["serial", "n2"])
+def test_what_is_known_of_the_contents_of_documents_is_recorded_also_of_those_not_asked_for(project, arguments):
+    p = project(a=claim("one"), b=claim("two").replace('talk, "slide 1"', '"poster", "II"'))
+    (p.path / "claims" / "documents.toml").write_text(
+        '[poster]\ntitle = "A poster"\ncontents = ["I", "II"]\n'
+        '[[poster.not_encoded]]\nplace = "I"\nstatement = "It works."\nwhy = "On what?"\n'
+    )
+    for file, directory in (("", "claims-report"), ("/test_a.py", "claims-report/partial")):
+        assert p.runpytest(f"claims{file}", *arguments).ret == 0
+        poster, talk = results(p, directory)["documents"]
+        assert (talk["key"], talk["sections"]) == (
+            "talk",
+            [{"name": "slide 1", "claims": ["toy/one"], "not_encoded": []}],
+        )
+        statement = {"place": "I", "statement": "It works.", "why": "On what?"}
+        assert poster["sections"] == [
+            {"name": "I", "claims": [], "not_encoded": [statement]},
+            {"name": "II", "claims": ["toy/two"], "not_encoded": []},
+        ]
+
+
 def test_a_subset_reports_beside_the_full_report(project):
     p = project(a=claim("one") + claim("two"), b=claim("three"))
     assert p.runpytest("claims", *SERIAL).ret == 0

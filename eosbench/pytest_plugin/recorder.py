@@ -29,6 +29,7 @@ from eosbench.records import (
     SCHEMA,
     ClaimLine,
     CollectError,
+    DocumentLine,
     EndLine,
     Line,
     Outcome,
@@ -36,6 +37,7 @@ from eosbench.records import (
     RunLine,
     Started,
     claim_line,
+    document_line,
     dump_line,
     parse_line,
 )
@@ -46,6 +48,7 @@ class Plan:
     """The claims and cases that were collected, which of them were selected to run, and in what numbers.
 
     Attributes:
+        documents: a line for each document that a claim cites, by its key.
         claims: a line for each claim.
         cases: a line for each case.
         numerics: device and precision of the process that collected.
@@ -53,6 +56,7 @@ class Plan:
 
     def __init__(self) -> None:
         self.numerics: dict[str, Any] = {}
+        self.documents: dict[str, DocumentLine] = {}
         self._claims: dict[str, tuple[Claim, str]] = {}
         self._lines: dict[str, ClaimLine] = {}
         self._cases: dict[str, Planned] = {}
@@ -87,6 +91,7 @@ class Plan:
                 raise claim.error(f"{where} gives the document {mine['key']!r} another {differ[0]}; make the two agree")
         self._claims[claim.id] = (claim, file)
         self._lines[claim.id] = claim_line(claim, file)
+        self.documents[claim.source.document.key] = document_line(claim.source.document)
 
     def add_case(self, nodeid: str, check: str, claim: Claim, case: Case) -> None:
         """Enter a case under the id of its pytest item."""
@@ -109,7 +114,7 @@ class Plan:
 
     def dumps(self) -> str:
         """The plan as text, for another process."""
-        lines: list[Line] = [*self.claims, *self.cases]
+        lines: list[Line] = [*self.documents.values(), *self.claims, *self.cases]
         return "\n".join([dumps(self.numerics), *map(dump_line, lines)])
 
     @classmethod
@@ -120,6 +125,8 @@ class Plan:
         plan.numerics = json.loads(numerics)
         for line in map(parse_line, lines):
             match line:
+                case DocumentLine():
+                    plan.documents[line.key] = line
                 case ClaimLine():
                     plan._lines[line.id] = line
                 case Planned():
@@ -172,7 +179,14 @@ class Recorder:
                 environment=_environment(config) | plan.numerics,
             )
         )
-        lines: list[Line] = [*plan.claims, *plan.cases, *collect_errors, *beside]
+        documents = {claim.source.document.key: document_line(claim.source.document) for claim, _ in beside}
+        lines: list[Line] = [
+            *(documents | plan.documents).values(),
+            *plan.claims,
+            *plan.cases,
+            *collect_errors,
+            *(claim_line(claim, file) for claim, file in beside),
+        ]
         for line in lines:
             self._write(line)
 
@@ -224,8 +238,8 @@ def _keep_finished(path: Path) -> None:
         shutil.copyfile(path, path.with_name("previous.jsonl"))
 
 
-def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError]) -> list[ClaimLine]:
-    """The claims that belong with the collected ones but were not asked for."""
+def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError]) -> list[tuple[Claim, str]]:
+    """The claims that belong with the collected ones but were not asked for, and their files."""
     collected = {claim.id for claim in plan.claims}
     broken = {error.file for error in collect_errors}
     folders = {catalogue.house(config.rootpath / claim.file) for claim in plan.claims}
@@ -235,7 +249,7 @@ def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[Col
         if name in broken:
             continue
         try:
-            beside += [claim_line(claim, name) for claim in catalogue.read_claims(file) if claim.id not in collected]
+            beside += [(claim, name) for claim in catalogue.read_claims(file) if claim.id not in collected]
         except ClaimError:
             continue  # not collected, so not for this run to complain of
     return beside

@@ -10,7 +10,9 @@ from dataclasses import KW_ONLY, asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from eosbench.documents import NotEncoded
 from eosbench.records import RecordError, from_json, to_json
+from eosbench.report.index import Document, documents
 from eosbench.report.results import ClaimResult, Results, ResultsError
 from eosbench.strict_json import plain
 from eosbench.verdict import Worst
@@ -37,6 +39,7 @@ def claims_json(results: Results) -> dict[str, Any]:
             "products": results.products,
             "collect_errors": [asdict(error) for error in results.collect_errors],
         },
+        "documents": [asdict(_summary(document)) for document in documents(results)],
         "claims": [_claim(claim) for claim in results.claims],
         # Curves are for the figures; whoever needs them reads evidence.jsonl.
         "cases": [
@@ -48,6 +51,48 @@ def claims_json(results: Results) -> dict[str, Any]:
         ],
     }
     return dict(plain(document))
+
+
+@dataclass(frozen=True)
+class SectionSummary:
+    """An entry of a document's contents, the ids of the claims stated there, and what is stated and not encoded."""
+
+    _: KW_ONLY
+    name: str
+    claims: Sequence[str]
+    not_encoded: Sequence[NotEncoded]
+
+
+@dataclass(frozen=True)
+class DocumentSummary:
+    """A document that claims cite, with its sections in order."""
+
+    _: KW_ONLY
+    key: str
+    title: str
+    authors: str
+    year: int | None
+    url: str
+    version: str
+    sections: Sequence[SectionSummary]
+
+
+def _summary(document: Document) -> DocumentSummary:
+    source = document.source
+    return DocumentSummary(
+        key=document.key,
+        title=source.title,
+        authors=source.authors,
+        year=source.year,
+        url=source.url,
+        version=source.version,
+        sections=[
+            SectionSummary(
+                name=section.name, claims=[claim.id for claim in section.claims], not_encoded=section.not_encoded
+            )
+            for section in document.sections
+        ],
+    )
 
 
 def _claim(result: ClaimResult) -> dict[str, Any]:

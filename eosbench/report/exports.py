@@ -4,7 +4,7 @@ import re
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
-from eosbench.records import SourceRecord
+from eosbench.report.index import documents
 from eosbench.report.notation import one_line
 from eosbench.report.results import ClaimResult, Results
 
@@ -79,22 +79,17 @@ def junit(results: Results) -> str:
 
 def bibtex(results: Results) -> str:
     """The documents whose statements were checked, with the ids of their claims as a note."""
-    sources: dict[str, SourceRecord] = {}
-    claims: dict[str, list[str]] = {}
-    for claim in results.claims:
-        key = claim.claim.source.document
-        sources.setdefault(key, claim.claim.source)
-        claims.setdefault(key, []).append(claim.id)
     entries = []
-    for key, source in sorted(sources.items()):
-        name = re.sub(r"[^A-Za-z0-9:._/-]+", "-", one_line(key, 60))
+    for document in documents(results):
+        source = document.source
+        name = re.sub(r"[^A-Za-z0-9:._/-]+", "-", one_line(document.key, 60))
         fields = {
             "author": _braced(source.authors),
             "title": f"{{{_braced(source.title)}}}",
             "year": _braced(source.year or ""),
             "url": re.sub(r"[{}\\\s]", "", one_line(source.url, 2000)),  # no command there, so nothing to escape
             "version": _braced(source.version),
-            "note": _braced(f"Claims checked: {', '.join(claims[key])}"),
+            "note": _braced(f"Claims checked: {', '.join(sorted(claim.id for claim in document.claims))}"),
         }
         known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)
         entries.append(f"@misc{{{name},\n{known}}}\n")

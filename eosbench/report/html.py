@@ -5,6 +5,7 @@ import hashlib
 import math
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any
@@ -12,12 +13,14 @@ from typing import Any
 from markupsafe import Markup
 
 from eosbench import records
-from eosbench.records import CaseRecord, SourceRecord
+from eosbench.records import CaseRecord
 from eosbench.report import figures
+from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
+from eosbench.report.index import documents
 from eosbench.report.notation import case_name, clip, digits, interval, one_line
 from eosbench.report.notices import headline, notices
-from eosbench.report.pages import stylesheet, templates
+from eosbench.report.pages import anchor, stylesheet, templates
 from eosbench.report.results import ClaimResult, Results
 from eosbench.verdict import Constant
 
@@ -88,21 +91,6 @@ class ClaimView:
         return len(self.comparisons) <= _OPEN
 
 
-@dataclass(frozen=True)
-class Source:
-    """A document cited, with the number that it has in this report."""
-
-    number: int
-    key: str
-    title: str
-    authors: str
-    year: str
-    url: str
-    """The document's address, "" for anything but http and https, which alone a link may lead to."""
-    version: str
-    claims: int
-
-
 def page(results: Results) -> str:
     """The content of `report.html`."""
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
@@ -125,7 +113,9 @@ def page(results: Results) -> str:
             errata=[
                 view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")
             ],
-            sources=_sources(results),
+            documents={document.key: document for document in documents(results)},
+            address=_address,
+            linked=_linker(results),
             style=stylesheet(),
             script=Markup(script),
             # Only this very script may run, so that a hole in the escaping would still let no other one in.
@@ -245,25 +235,22 @@ def _command(claim: ClaimResult) -> str:
     return clip(shlex.join(["pytest", *(one_line(check) for check in checks)]), 1000)
 
 
-def _sources(results: Results) -> dict[str, Source]:
-    """The documents in alphabetical order, numbered."""
-    cited: dict[str, list[SourceRecord]] = {}
-    for claim in results.claims:
-        cited.setdefault(claim.claim.source.document, []).append(claim.claim.source)
-    return {
-        key: Source(
-            i,
-            key,
-            title=cited[key][0].title,
-            authors=cited[key][0].authors,
-            year=str(cited[key][0].year or ""),
-            url=_address(cited[key][0].url),
-            version=cited[key][0].version,
-            claims=len(cited[key]),
-        )
-        for i, key in enumerate(sorted(cited), start=1)
-    }
+def _linker(results: Results) -> Callable[[str], Markup]:
+    """What sets a text in which claims are named by their ids, and links them."""
+    ids = "|".join(re.escape(claim.id) for claim in results.claims)
+    named = re.compile(rf"(?<![\w/-])({ids})(?![\w/-])")
+
+    def linked(text: str) -> Markup:
+        # Every second part is an id.
+        parts = [
+            Markup('<a href="#{}">{}</a>').format(anchor(part), part) if i % 2 else typeset(part)
+            for i, part in enumerate(named.split(text))
+        ]
+        return Markup("<bdi>{}</bdi>").format(Markup("").join(parts))
+
+    return linked
 
 
 def _address(url: str) -> str:
+    """A document's address, "" for anything but http and https, which alone a link may lead to."""
     return url if re.fullmatch(r"https?://[!-~]{1,2000}", url) else ""

@@ -3,7 +3,8 @@
 import re
 
 from eosbench.records import VERDICTS
-from eosbench.report.notation import case_name, clip, comparison, digits, interval, one_line
+from eosbench.report.index import Document, Section, documents
+from eosbench.report.notation import authors, case_name, clip, comparison, digits, interval, one_line
 from eosbench.report.notices import headline, notices
 from eosbench.report.results import ClaimResult, Results
 
@@ -30,6 +31,9 @@ def page(results: Results) -> str:
         *(_row(claim) for claim in results.claims),
         "",
     ]
+    if results.claims:
+        lines += ["## In the order of each document", ""]
+        lines += [line for document in documents(results) for line in _contents(document)]
     differing = _errata(results, level=3)
     if differing:
         lines += ["## Where the evidence differs from the printed statement", "", *differing]
@@ -111,7 +115,7 @@ def _row(claim: ClaimResult) -> str:
     )
     cells = (
         _code(claim.id),
-        f"{VERDICTS[claim.verdict].symbol.replace('*', chr(92) + '*')} {claim.verdict}",
+        f"{_symbol(claim)} {claim.verdict}",
         claim.judgement.grade or "–",
         _text(claim.claim.expected) + (" **DRIFT**" if claim.drift else ""),
         f"{claim.satisfied}/{len(claim.of_role('case'))}",
@@ -120,6 +124,42 @@ def _row(claim: ClaimResult) -> str:
         f"{_text(source.title)}, {_text(source.place)}",
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _contents(document: Document) -> list[str]:
+    """The claims of a document in its order, and what is not encoded."""
+    source = document.source
+    known = (f"{_text(authors(source.authors))}: " if source.authors else "") + _text(source.title)
+    known += "".join(f", {_text(value)}" for value in (source.year, source.version) if value)
+    return [f"### {known}", "", *(line for section in document.sections for line in _section(section)), ""]
+
+
+def _section(section: Section) -> list[str]:
+    stated = "; ".join(
+        (f"{_text(place.name)} " if place.name else "") + ", ".join(_stated(claim) for claim in place.claims)
+        for place in section.places
+        if place.claims
+    )
+    told = [
+        ((f" ({_text(place.name)})" if place.name else ""), f"{_formulas(entry.statement)} *{_formulas(entry.why)}*")
+        for place in section.places
+        for entry in place.not_encoded
+    ]
+    if not stated and told:
+        return [f"- {_text(section.name)}{where}: not encoded: {sentences}" for where, sentences in told]
+    return [
+        f"- {_text(section.name)}: {stated or 'no claim'}",
+        *(f"  - not encoded{where}: {sentences}" for where, sentences in told),
+    ]
+
+
+def _stated(claim: ClaimResult) -> str:
+    drift = " **DRIFT**" if claim.drift else ""
+    return f"{_symbol(claim)} {_code(claim.id)}{drift}"
+
+
+def _symbol(claim: ClaimResult) -> str:
+    return VERDICTS[claim.verdict].symbol.replace("*", r"\*")
 
 
 def _erratum(claim: ClaimResult, level: int) -> list[str]:

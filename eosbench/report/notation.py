@@ -75,6 +75,12 @@ def clip(text: Any, limit: int) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text) - limit:,} more characters)"
 
 
+def authors(joined: str) -> str:
+    """`A, B and C` for the `A and B and C` of BibTeX."""
+    *others, last = joined.split(" and ")
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 def plural(n: int, noun: str) -> str:
     """`1 case`, `2 cases`."""
     return f"{n} {noun}" if n == 1 else f"{n} {noun}s"

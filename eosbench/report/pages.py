@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from eosbench.records import VERDICTS
 from eosbench.report.formula import typeset
-from eosbench.report.notation import digits, one_line, plural, symbolic
+from eosbench.report.notation import authors, digits, one_line, plural, symbolic
 from eosbench.report.results import ClaimResult
 
 
@@ -26,6 +26,7 @@ def templates() -> Environment:
     )
     filters: dict[str, Callable[..., Any]] = {
         "anchor": anchor,
+        "authors": authors,
         "cost": cost,
         "digits": digits,
         "foreign": foreign,

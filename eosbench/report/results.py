@@ -3,7 +3,7 @@
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from eosbench.records import (
     CaseRecord,
     ClaimLine,
     CollectError,
+    DocumentLine,
     EndLine,
     Line,
     Outcome,
@@ -98,12 +99,16 @@ class ClaimResult:
 
 @dataclass(frozen=True)
 class Results:
-    """A whole run. `run` and `end` are its first and last line, the claims and their cases are sorted by id."""
+    """A whole run. `run` and `end` are its first and last line, the claims and their cases are sorted by id.
+
+    `documents` are by their keys; a file of an older version has none.
+    """
 
     run: RunLine
     end: EndLine
     claims: tuple[ClaimResult, ...]
     collect_errors: tuple[CollectError, ...] = ()
+    documents: Mapping[str, DocumentLine] = field(default_factory=dict)
     report: Path | None = field(default=None, compare=False)
 
     @property
@@ -187,6 +192,7 @@ def read(path: Path) -> Results:
     """
     run: RunLine | None = None
     end = EndLine(outcome="killed")
+    documents: dict[str, DocumentLine] = {}
     claims: dict[str, ClaimLine] = {}
     planned: dict[str, Planned] = {}
     outcomes: dict[str, Outcome] = {}
@@ -196,6 +202,8 @@ def read(path: Path) -> Results:
         match line:
             case RunLine():
                 run = line
+            case DocumentLine():
+                documents[line.key] = line
             case ClaimLine():
                 claims[line.id] = line
             case Planned():
@@ -228,6 +236,7 @@ def read(path: Path) -> Results:
             for name in sorted(claims)
         ),
         collect_errors=tuple(collect_errors),
+        documents=documents,
     )
 
 

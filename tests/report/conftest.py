@@ -9,8 +9,20 @@ import numpy as np
 import pytest
 
 from eosbench.claim import Case, Claim, Document, Source
+from eosbench.documents import NotEncoded
 from eosbench.evidence import Evidence
-from eosbench.records import SCHEMA, EndLine, Line, Outcome, Planned, RunLine, Started, claim_line, to_json
+from eosbench.records import (
+    SCHEMA,
+    EndLine,
+    Line,
+    Outcome,
+    Planned,
+    RunLine,
+    Started,
+    claim_line,
+    document_line,
+    to_json,
+)
 from eosbench.verdict import read
 
 TALK = Document(
@@ -22,7 +34,17 @@ TALK = Document(
     version="of July 2022",
 )
 REVIEW = Document("shapira-2023", title="Self-Stabilization and the Edge of Stability: a review")
-POSTER = Document("chen-bruna-poster", title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)")
+POSTER = Document(
+    "chen-bruna-poster",
+    title="Beyond the Edge of Stability via Two-step Gradient Updates (poster)",
+    contents=("I, Introduction", "II, Theorem 1", "II, Convergence", "III", "IV"),
+    not_encoded=(
+        NotEncoded(
+            "I, Introduction", r"It explodes for $\eta>2/\lambda$.", "No claim of its own: orbit/quartic is near."
+        ),
+        NotEncoded("II, Convergence: higher dimensions", "It converges there too.", "No rate is given."),
+    ),
+)
 SUMMARY = Document("summary-2022", title="Abstract with key results")
 
 ENVIRONMENT = {
@@ -80,6 +102,9 @@ class Recorder:
             uses=uses,
             out_of_scope=out_of_scope,
         )
+        line = document_line(document)
+        if to_json(line) not in self.lines:
+            self._add(line)
         self._add(claim_line(claim, _file(claim)))
         return claim
 

@@ -90,13 +90,23 @@ def test_a_deep_link_shows_its_claim_even_if_the_filter_hid_it(page):
     assert len(page.evaluate(SHOWN)) == 13
 
 
+def test_a_link_to_a_document_unfolds_its_contents_and_a_claim_there_leads_to_its_card(page):
+    contents = "document.querySelector('#document-2 > details')"
+    assert not page.evaluate(f"{contents}.open")
+    page.locator("[id='orbit/quartic'] .place a").click()
+    eventually(page, f"{contents}.open")
+    page.locator("#document-2 .stated", has_text="balancing/scalar").click()
+    eventually(page, "location.hash == '#balancing/scalar'")
+    eventually(page, "Math.abs(document.getElementById('balancing/scalar').getBoundingClientRect().top) < 200")
+
+
 def test_without_javascript_everything_is_there_but_the_filter(chromium, url):
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(url)
     assert page.locator("article.claim").count() == 13
     assert not page.locator("form.filter").is_visible()
-    assert page.locator("math").first.is_visible()
+    assert page.locator("article math").first.is_visible()
     context.close()
 
 

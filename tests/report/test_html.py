@@ -1,4 +1,5 @@
 import re
+from html import unescape
 from html.parser import HTMLParser
 
 import numpy as np
@@ -131,6 +132,29 @@ def test_a_claim_shows_what_it_rests_on_and_what_rests_on_it(written):
     assert quartic.count("✔*") == 1
 
 
+def test_the_claims_stand_a_second_time_in_the_order_of_each_document(written):
+    poster = written[written.index('id="document-2"') : written.index('id="document-3"')]
+    assert "In its order: 4 claims, 2 statements not encoded" in poster
+    body = poster[: poster.index("</dl>")]
+    rows = [unescape(re.sub(r"<[^>]+>", " ", row)).split() for row in body.split("<dt>")[1:]]
+    assert [" ".join(row) for row in rows] == [
+        "I, Introduction Not encoded: It explodes for η > 2 / λ . No claim of its own: orbit/quartic is near.",
+        "II, Theorem 1 ✔ orbit/existence-1d holds",
+        "II, Convergence ✔ balancing/scalar holds 2-D ✔* orbit/quartic corrected a special 1D function "
+        "Not encoded ( higher dimensions ): It converges there too. No rate is given.",
+        "III – relu/alignment not run",
+        "IV No claim.",
+    ]
+    assert '<a class="stated v-corrected" href="#orbit/quartic">' in poster
+    assert '<a href="#orbit/quartic">orbit/quartic</a> is near.' in poster
+    review = written[written.index('id="document-3"') : written.index('id="document-4"')]
+    assert re.search(r'descent/inequality.*inconclusive</span></a> <span class="drift">drift</span>', review)
+
+
+def test_the_card_of_a_claim_leads_to_its_document(written):
+    assert '<p class="place"><a href="#document-2">[2]</a> <bdi>II, Convergence: a special 1D function</bdi>' in written
+
+
 def test_products_stand_beside_seconds_where_there_are_any(written):
     assert "3,600 products · 2 min 2 s" in written
     assert written.count(" products · ") == 1
@@ -141,6 +165,8 @@ def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
     recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "version"), HOSTILE)
     recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
     recorder.lines[-1]["uses"] = [HOSTILE]
+    statement = {"place": HOSTILE, "statement": HOSTILE, "why": f"{HOSTILE} toy/claim"}
+    recorder.lines[-2] |= {"key": HOSTILE, "contents": [HOSTILE, f"{HOSTILE}."], "not_encoded": [statement]}
     recorder.lines[-1]["file"] = HOSTILE
     recorder.lines[0]["environment"][HOSTILE] = HOSTILE
     recorder.lines[0]["selection"]["args"] = [HOSTILE]

@@ -42,3 +42,19 @@ def test_constants_with_their_intervals_and_exponents_with_their_errors(whole):
     assert any("error against eta | 1 ± 0.15 | 1.0" in row and " ± 0.0" in row for row in rows)
     assert any("remainder: ratio | 0 or more |" in row for row in rows)
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)
+
+
+def test_the_claims_stand_a_second_time_in_the_order_of_each_document_with_what_is_not_encoded(troubled):
+    text = page(read(troubled))
+    poster = text.partition("### Beyond the Edge of Stability")[2].partition("###")[0]
+    assert poster.splitlines()[2:-1] == [
+        r"- I, Introduction: not encoded: It explodes for $\eta\gt 2/\lambda$. "
+        "*No claim of its own: orbit/quartic is near.*",
+        "- II, Theorem 1: ✔ `orbit/existence-1d`",
+        r"- II, Convergence: 2-D ✔ `balancing/scalar`; a special 1D function ✔\* `orbit/quartic`",
+        "  - not encoded (higher dimensions): It converges there too. *No rate is given.*",
+        "- III: – `relu/alignment`",
+        "- IV: no claim",
+    ]
+    assert "### S. Arora, Z. Li and A. Panigrahi: Understanding" in text
+    assert "- Lemma 1: ? `descent/inequality` **DRIFT**" in text

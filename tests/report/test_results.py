@@ -13,7 +13,9 @@ from eosbench.report import ResultsError, read, write
 from eosbench.report.claims_json import claims_json
 from eosbench.report.notices import headline, notices
 
-KEYS = ["schema", "complete", "outcome", "selection", "environment", "coverage", "claims", "cases", "crashes"]
+KEYS = [
+    "schema", "complete", "outcome", "selection", "environment", "coverage", "documents", "claims", "cases", "crashes",
+]  # fmt: skip
 CLAIM_KEYS = {
     "id", "topic", "source", "printed", "corrected", "verdict", "expected", "grade", "counts", "worst", "controls",
     "constants", "seconds",

@@ -25,7 +25,7 @@
     output.value = shown === claims.length ? "" : `${shown} of ${claims.length} claims`;
   };
 
-  // A link to a claim that the filter hides shows the claim.
+  // A link to a claim that the filter hides shows the claim, one to a document its contents.
   const reveal = () => {
     const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
     if (target?.closest("[hidden]")) {
@@ -33,6 +33,8 @@
       filter();
       target.scrollIntoView();
     }
+    const contents = target?.querySelector(":scope > .contents-of");
+    if (contents) contents.open = true;
   };
 
   form.hidden = false;
