@@ -340,7 +340,7 @@ def scaling() -> None:
 
 def memory() -> None:
     """Temporary memory of the compiled loop with the sharpness probe beyond that without, in vectors of length p."""
-    from eosbench.dynamics.training import _advance, _begin, _read_step  # the parts of `train`
+    from eosbench.dynamics._training import _advance, _begin, _read_step  # the parts of `train`
 
     rows = []
     for n, width in ((500, 200), (50, 2200)):

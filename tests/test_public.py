@@ -3,6 +3,7 @@
 import ast
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,15 @@ def exported(module):
 def test_type_checkers_are_told_what_there_is_at_runtime():
     assert exported("eosbench") == eosbench._HOME
     assert all(getattr(eosbench, name) is not None for name in eosbench.__all__)
+
+
+def test_the_modules_behind_a_face_are_private_and_users_are_shown_none_of_them():
+    for face in FACES[:-1]:
+        home = Path(importlib.import_module(face).__file__).parent
+        assert [file.name for file in home.glob("*.py") if not file.name.startswith("_")] == []
+    shown = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "claims").rglob("*.py")]
+    private = re.compile(r"import_?.*\beosbench\.\w+\._\w+|from eosbench\.\w+\._\w+")
+    assert [file.name for file in shown if private.search(file.read_text(encoding="utf-8"))] == []
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error():

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import Partial
 
-from eosbench.curvature.density import spectral_density, trace
+from eosbench.curvature._density import spectral_density, trace
 
 
 def rotated(eigenvalues, normal, x):

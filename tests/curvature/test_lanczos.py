@@ -8,8 +8,8 @@ from jax.tree_util import Partial
 from matfree import decomp
 
 from eosbench.curvature import dense_hessian, sharpness
-from eosbench.curvature.bounds import lanczos_gap
-from eosbench.curvature.lanczos import lanczos
+from eosbench.curvature._bounds import lanczos_gap
+from eosbench.curvature._lanczos import lanczos
 
 N = 500
 

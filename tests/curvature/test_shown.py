@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import eosbench
-from eosbench.curvature.shown import with_errors
+from eosbench.curvature._shown import with_errors
 
 H = jnp.asarray([1.0, 2.0, 3.0])
 

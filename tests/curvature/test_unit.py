@@ -8,8 +8,8 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature import sharpness
-from eosbench.curvature.unit import binary_unit
-from eosbench.dynamics.training import train
+from eosbench.curvature._unit import binary_unit
+from eosbench.dynamics._training import train
 from eosbench.probes import Sharpness
 
 POWERS = [2.0**-64, 2.0**-40, 2.0**40, 2.0**90]  # an error of 1e-14 times 2^-64 is still no subnormal number

@@ -2,7 +2,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.dynamics.alignment import angle_to_top
+from eosbench.dynamics._alignment import angle_to_top
 from eosbench.problems import Quadratic, curved_valley, curved_valley_point, valley
 
 BASIS = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from eosbench.dynamics.flows import gradient_flow, limiting_flow, limiting_map, tangent_projection
-from eosbench.problems.manifolds import (
+from eosbench.dynamics._flows import gradient_flow, limiting_flow, limiting_map, tangent_projection
+from eosbench.problems._manifolds import (
     curved_valley,
     curved_valley_point,
     valley,
@@ -15,7 +15,7 @@ from eosbench.problems.manifolds import (
     valley_log_sharpness_flow,
     valley_sharpness_flow,
 )
-from eosbench.problems.quadratic import Quadratic
+from eosbench.problems._quadratic import Quadratic
 
 START = np.array([0.9, 0.7, 1.3, -0.6])
 

@@ -7,7 +7,7 @@ import optax
 import pytest
 from optax.contrib import ademamix
 
-from eosbench.dynamics.linear_step import gain
+from eosbench.dynamics._linear_step import gain
 
 ETA, B, OMEGA = 0.01, 0.9, 0.3
 DECAY = optax.add_decayed_weights(OMEGA)

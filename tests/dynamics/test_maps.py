@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.dynamics.maps import (
+from eosbench.dynamics._maps import (
     ends_where,
     gd_step,
     gradient_descent,

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from scipy.optimize import fsolve
 
-from eosbench.dynamics.maps import gradient_descent
-from eosbench.dynamics.orbits import amplitude_law, cycle_multiplier, scalar_derivatives, two_cycle
-from eosbench.problems.scalar import quartic
+from eosbench.dynamics._maps import gradient_descent
+from eosbench.dynamics._orbits import amplitude_law, cycle_multiplier, scalar_derivatives, two_cycle
+from eosbench.problems._scalar import quartic
 
 
 def pseudo_huber(x):

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from eosbench.dynamics.alignment import projection_excess
-from eosbench.dynamics.flows import path_integral
+from eosbench.dynamics._alignment import projection_excess
+from eosbench.dynamics._flows import path_integral
 from eosbench.problems import Quadratic, valley
 
 

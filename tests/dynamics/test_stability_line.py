@@ -12,7 +12,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench import stability
-from eosbench.dynamics.linear_step import gain
+from eosbench.dynamics._linear_step import gain
 
 ETA, B = 0.01, 0.9
 ROOT = Path(__file__).parents[2]

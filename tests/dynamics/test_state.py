@@ -8,8 +8,8 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.dynamics import train
-from eosbench.dynamics.state import save_state
-from eosbench.dynamics.training import load_state
+from eosbench.dynamics._state import save_state
+from eosbench.dynamics._training import load_state
 from eosbench.probes import Sharpness
 
 P = 100

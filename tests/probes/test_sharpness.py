@@ -8,7 +8,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.curvature import dense_hessian
-from eosbench.dynamics.training import train
+from eosbench.dynamics._training import train
 from eosbench.probes import Sharpness
 
 P = 400

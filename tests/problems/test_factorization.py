@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from eosbench.problems.factorization import MatrixFactorization, one_d_condition
+from eosbench.problems._factorization import MatrixFactorization, one_d_condition
 
 
 def test_the_loss_and_its_gradient():

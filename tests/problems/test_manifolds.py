@@ -5,7 +5,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from eosbench.dynamics import limiting_map
-from eosbench.problems.manifolds import (
+from eosbench.problems._manifolds import (
     curved_valley,
     curved_valley_point,
     rippled_trough,

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, log_loss
 
 from eosbench.problems import Dataset, cnn, cross_entropy, digits, flattened, mlp, photographs, vgg
-from eosbench.problems.networks import micro_batched
+from eosbench.problems._networks import micro_batched
 
 DATA = digits(40, seed=2)
 

@@ -2,8 +2,8 @@ import jax
 import numpy as np
 import pytest
 
-from eosbench.dynamics.maps import iterate, normalized_gd, sqrt_gd
-from eosbench.problems.quadratic import Quadratic, alignment_rate, warm_up_step
+from eosbench.dynamics._maps import iterate, normalized_gd, sqrt_gd
+from eosbench.problems._quadratic import Quadratic, alignment_rate, warm_up_step
 
 BASIS = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
 SPECTRUM = np.array([2.0, 1.1, 0.4, 0.1])

@@ -3,8 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.problems.relu_neuron import ReluNeuron
-from eosbench.problems.scalar import scalar_factorization
+from eosbench.problems._relu_neuron import ReluNeuron
+from eosbench.problems._scalar import scalar_factorization
 
 
 @pytest.mark.parametrize("d", [2, 5])

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from eosbench.problems.scalar import (
+from eosbench.problems._scalar import (
     SquaredError,
     both_positive,
     factorization_starts,

@@ -23,7 +23,7 @@ import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature.loss import Loss, as_scalar, check_callable, check_params, warn_of_state
+from eosbench.curvature._loss import Loss, as_scalar, check_callable, check_params, warn_of_state
 
 P = ParamSpec("P")
 R = TypeVar("R")

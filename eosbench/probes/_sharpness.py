@@ -31,15 +31,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
-from eosbench.curvature.bounds import are_simple, rounding, tolerance, trusted_error
-from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import MAX_HVPS, dense_limit, lanczos
-from eosbench.curvature.perturbation import moving
-from eosbench.curvature.point import Point, block_product
-from eosbench.curvature.shown import as_html, has_numbers, with_errors
-from eosbench.curvature.unit import binary_unit
-from eosbench.probes.search_space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
+from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
+from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_error
+from eosbench.curvature._dense import dense_spectrum
+from eosbench.curvature._lanczos import MAX_HVPS, dense_limit, lanczos
+from eosbench.curvature._perturbation import moving
+from eosbench.curvature._point import Point, block_product
+from eosbench.curvature._shown import as_html, has_numbers, with_errors
+from eosbench.curvature._unit import binary_unit
+from eosbench.probes._search_space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
 
 DENSE = 64
 """Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float
 
-from eosbench.curvature.program import compiled, read, read_loss
-from eosbench.dynamics.maps import Loss
+from eosbench.curvature._program import compiled, read, read_loss
+from eosbench.dynamics._maps import Loss
 
 _NULL = 1e-4
 """Hessian eigenvalues below this fraction of the largest span the tangent space of Γ."""

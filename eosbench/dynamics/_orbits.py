@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 from scipy.optimize import brentq
 
-from eosbench.curvature.program import compiled, read_loss
+from eosbench.curvature._program import compiled, read_loss
 
 ScalarLoss = Callable[[Float[Array, "..."]], Float[Array, ""]]
 """A loss of one variable, written as the sum over its argument's entries."""

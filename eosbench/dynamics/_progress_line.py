@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from eosbench.dynamics.training import Run
+    from eosbench.dynamics._training import Run
 
 
 def progress_line(steps: int, stream: TextIO = sys.stderr) -> Callable[["Run"], None]:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from eosbench.curvature.loss import Loss
-from eosbench.curvature.point import Point, linearize
-from eosbench.curvature.program import Recorded, content, read
-from eosbench.dynamics.probe import Every
+from eosbench.curvature._loss import Loss
+from eosbench.curvature._point import Point, linearize
+from eosbench.curvature._program import Recorded, content, read
+from eosbench.dynamics._probe import Every
 
 T = TypeVar("T")
 

@@ -9,11 +9,11 @@ import scipy.sparse.linalg
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from eosbench.curvature.arguments import on_host
-from eosbench.curvature.lanczos import dense_limit
-from eosbench.curvature.loss import Loss, check_params
-from eosbench.curvature.program import compiled
-from eosbench.curvature.sharpness import sharpness
+from eosbench.curvature._arguments import on_host
+from eosbench.curvature._lanczos import dense_limit
+from eosbench.curvature._loss import Loss, check_params
+from eosbench.curvature._program import compiled
+from eosbench.curvature._sharpness import sharpness
 
 
 @compiled

@@ -12,8 +12,8 @@ from jax.flatten_util import ravel_pytree
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from eosbench.curvature.batches import MicroBatched
-from eosbench.problems.digits import Dataset
+from eosbench.curvature._batches import MicroBatched
+from eosbench.problems._digits import Dataset
 
 
 class TrainingLoss(eqx.Module):

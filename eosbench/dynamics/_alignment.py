@@ -4,9 +4,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from eosbench.curvature.program import compiled
-from eosbench.dynamics.flows import limiting_map
-from eosbench.dynamics.maps import Loss
+from eosbench.curvature._program import compiled
+from eosbench.dynamics._flows import limiting_map
+from eosbench.dynamics._maps import Loss
 
 
 @compiled

@@ -5,13 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
-from eosbench.curvature.arguments import on_host
-from eosbench.curvature.bounds import are_simple, rounding, tolerance
-from eosbench.curvature.loss import Loss, warn_of_state
-from eosbench.curvature.point import Product, linearize
-from eosbench.curvature.program import compiled
-from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
-from eosbench.curvature.unit import binary_unit
+from eosbench.curvature._arguments import on_host
+from eosbench.curvature._bounds import are_simple, rounding, tolerance
+from eosbench.curvature._loss import Loss, warn_of_state
+from eosbench.curvature._point import Product, linearize
+from eosbench.curvature._program import compiled
+from eosbench.curvature._spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
+from eosbench.curvature._unit import binary_unit
 
 
 def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:

@@ -8,8 +8,8 @@ from jax.experimental.jet import jet
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature.loss import Loss, check_loss, check_params
-from eosbench.curvature.program import compiled
+from eosbench.curvature._loss import Loss, check_loss, check_params
+from eosbench.curvature._program import compiled
 
 
 class SelfStabilization(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from eosbench.problems.digits import Dataset
+from eosbench.problems._digits import Dataset
 
 _CLASSES = 10
 _CIFAR_FILE = "cifar-10-python.tar.gz"

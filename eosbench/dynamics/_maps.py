@@ -2,7 +2,7 @@
 
 A step is a callable `x -> x`: a pytree whose leaves are its step size and whatever arrays its loss holds. Iterating
 it for another step size, another start or another number of steps therefore compiles nothing anew, and `jax.vmap` runs
-a grid of them at once. Steps are read anew in every call (see `eosbench.curvature.program`).
+a grid of them at once. Steps are read anew in every call (see `eosbench.curvature._program`).
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
-from eosbench.curvature.program import read
+from eosbench.curvature._program import read
 
 Loss = Callable[[Float[Array, "..."]], Float[Array, ""]]
 Step = Callable[[Float[Array, "..."]], Float[Array, "..."]]

@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature.arguments import as_integer, as_tolerance, as_traceable_integer
-from eosbench.curvature.dense import dense_spectrum
-from eosbench.curvature.lanczos import MAX_HVPS, dense_limit, lanczos
-from eosbench.curvature.loss import Loss, check_params, with_args
-from eosbench.curvature.perturbation import moving
-from eosbench.curvature.point import linearize
-from eosbench.curvature.program import compiled
-from eosbench.curvature.spectrum import CONVERGED, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, NotConvergedError, Spectrum
+from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
+from eosbench.curvature._dense import dense_spectrum
+from eosbench.curvature._lanczos import MAX_HVPS, dense_limit, lanczos
+from eosbench.curvature._loss import Loss, check_params, with_args
+from eosbench.curvature._perturbation import moving
+from eosbench.curvature._point import linearize
+from eosbench.curvature._program import compiled
+from eosbench.curvature._spectrum import CONVERGED, GRADIENT_NOT_FINITE, LOSS_NOT_FINITE, NotConvergedError, Spectrum
 
 
 def sharpness(
@@ -33,7 +33,7 @@ def sharpness(
     Data go in `args`: `sharpness(loss, params, args=(x, y))` for a `loss(params, x, y)`. All else is given by name.
 
     Compiled once for what the loss computes, the shapes of `params`, and k. The loss is read anew in each call (see
-    `eosbench.curvature.program`), so it may be any function, and what it holds or closes over may change in between.
+    `eosbench.curvature._program`), so it may be any function, and what it holds or closes over may change in between.
 
     `values` have a first derivative, in both modes, with respect to `params` and whatever else `loss` depends on. It is
     u·(dH)u, nan where `simple` is false, and off by about 2 |dH| residual/gap: lower `rtol` where that is too much. Of

@@ -11,10 +11,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
-from eosbench.curvature.derivatives import self_stabilization
-from eosbench.curvature.program import compiled
-from eosbench.curvature.sharpness import sharpness
-from eosbench.dynamics.maps import Loss, Step
+from eosbench.curvature._derivatives import self_stabilization
+from eosbench.curvature._program import compiled
+from eosbench.curvature._sharpness import sharpness
+from eosbench.dynamics._maps import Loss, Step
 
 _RTOL = 1e-11  # of the top eigenvalue; the vector's error is its square root times what the next eigenvalue leaves
 

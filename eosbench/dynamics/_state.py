@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from eosbench.dynamics.shapes import difference, shapes
+from eosbench.dynamics._shapes import difference, shapes
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError)
 """What NumPy raises for a file that is not the archive it was, or is none."""

@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.batches import examples
-from eosbench.curvature.point import Point
+from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._batches import examples
+from eosbench.curvature._point import Point
 
 
 class BatchCurvature(NamedTuple):

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import UInt8
 from sklearn.datasets import load_sample_image
 
-from eosbench.problems.digits import Dataset
+from eosbench.problems._digits import Dataset
 
 _SIDE = 32
 _PICTURES = ("china.jpg", "flower.jpg")

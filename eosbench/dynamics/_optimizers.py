@@ -11,9 +11,9 @@ import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature.loss import Loss
-from eosbench.curvature.program import Recorded, read, with_jax_arrays
-from eosbench.dynamics.shapes import difference, listed, shapes
+from eosbench.curvature._loss import Loss
+from eosbench.curvature._program import Recorded, read, with_jax_arrays
+from eosbench.dynamics._shapes import difference, listed, shapes
 
 Optimizer: TypeAlias = optax.GradientTransformation | Callable[[], optax.GradientTransformation]
 

@@ -14,9 +14,9 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.loss import check_params
-from eosbench.dynamics.linear_step import Push, Stateful, linear_step, replies
+from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._loss import check_params
+from eosbench.dynamics._linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3
 """Norm of the gradient up to which a step must be linear; the gradients of the burn-in have norm sqrt(p)."""
@@ -83,7 +83,7 @@ def stability(
 
     On a quadratic with Hessian H, the mode that changes sign at each step grows beyond it; `linear_step` derives the
     condition. It is that of the next step: with its learning rate, where there is a schedule, and its bias corrections.
-    Inside a compiled function, use `eosbench.dynamics.linear_step.gain`.
+    Inside a compiled function, use `eosbench.dynamics.gain`.
 
     What the derivation assumes is checked:
 
@@ -116,9 +116,7 @@ def stability(
     params = jnp.asarray([1.0, 2.0, 3.0]) if params is None else params
     check_params(params)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, params))):
-        raise TypeError(
-            "state or params is traced: inside a compiled function, use eosbench.dynamics.linear_step.gain."
-        )
+        raise TypeError("state or params is traced: inside a compiled function, use eosbench.dynamics.gain.")
     params = jax.tree.map(jnp.asarray, params)
     burn_in = as_integer("burn_in", burn_in)
     try:

@@ -12,16 +12,16 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
-from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.loss import Loss, check_params, warn_of_state, with_args
-from eosbench.curvature.point import linearize
-from eosbench.curvature.program import Recorded, read_loss
-from eosbench.curvature.shown import as_html, has_numbers
-from eosbench.dynamics.measuring import ReadFunction, ReadProbe, has_memory, read_probes, sampled
-from eosbench.dynamics.optimizers import Optimizer, read_optimizer
-from eosbench.dynamics.probe import Probes
-from eosbench.dynamics.shapes import listed, shapes
-from eosbench.dynamics.state import TrainState, as_expected, read_state
+from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._loss import Loss, check_params, warn_of_state, with_args
+from eosbench.curvature._point import linearize
+from eosbench.curvature._program import Recorded, read_loss
+from eosbench.curvature._shown import as_html, has_numbers
+from eosbench.dynamics._measuring import ReadFunction, ReadProbe, has_memory, read_probes, sampled
+from eosbench.dynamics._optimizers import Optimizer, read_optimizer
+from eosbench.dynamics._probe import Probes
+from eosbench.dynamics._shapes import listed, shapes
+from eosbench.dynamics._state import TrainState, as_expected, read_state
 
 
 class Run(eqx.Module):
@@ -81,7 +81,7 @@ def train(
 ) -> Run:
     """Full-batch training in one compiled loop; nothing crosses to the host between steps.
 
-    Loss, optimizer and probes are read anew in each call (see `eosbench.curvature.program`), so any of them may be a
+    Loss, optimizer and probes are read anew in each call (see `eosbench.curvature._program`), so any of them may be a
     method of an object that has changed. The loop is compiled once for what they compute, the shapes of `params` and of
     the data, and `steps`. Numbers in an optimizer are a part of what it computes: for a sweep over step sizes pass it
     as a recipe, `Partial(optax.sgd, eta)`, whose floating numbers are arguments of the compiled loop.

@@ -18,11 +18,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
-from eosbench.curvature.basis import CHUNK, extend
-from eosbench.curvature.bounds import are_simple, randomized_upper, ritz_errors, rounding, tolerance
-from eosbench.curvature.point import Product, block_product
-from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
-from eosbench.curvature.unit import binary_unit
+from eosbench.curvature._basis import CHUNK, extend
+from eosbench.curvature._bounds import are_simple, randomized_upper, ritz_errors, rounding, tolerance
+from eosbench.curvature._point import Product, block_product
+from eosbench.curvature._spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
+from eosbench.curvature._unit import binary_unit
 
 STOPS_IN_A_ROW = 2
 """One step that meets the tolerance can be an accident: a Ritz value resting on the second of a close pair."""

@@ -6,8 +6,8 @@ from typing import Any, Protocol
 import equinox as eqx
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.point import Point
+from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._point import Point
 
 
 class Probe(Protocol):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, PyTree
 
-from eosbench.curvature.point import Product, block_product
+from eosbench.curvature._point import Product, block_product
 
 Found = TypeVar("Found")
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from eosbench.curvature.point import Product
+from eosbench.curvature._point import Product
 
 
 class Space(NamedTuple):

@@ -6,8 +6,8 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from eosbench.curvature.derivatives import directional_derivatives
-from eosbench.curvature.loss import Loss
+from eosbench.curvature._derivatives import directional_derivatives
+from eosbench.curvature._loss import Loss
 
 
 class TaylorLoss(eqx.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature.loss import Loss, check_loss, check_params
+from eosbench.curvature._loss import Loss, check_loss, check_params
 
 
 class Product(Protocol):

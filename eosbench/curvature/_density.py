@@ -9,9 +9,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from matfree import decomp, stochtrace
 
-from eosbench.curvature.loss import Loss
-from eosbench.curvature.point import linearize
-from eosbench.curvature.program import compiled
+from eosbench.curvature._loss import Loss
+from eosbench.curvature._point import linearize
+from eosbench.curvature._program import compiled
 
 _NO_DERIVATIVE = (
     "spectral_density has no derivative, for its Lanczos process has none where it is exhausted: hold its arguments "

@@ -28,8 +28,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.loss import check_params
+from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._loss import check_params
 
 LONGEST = 200
 """Iterations of `alternating` at most; 33 suffice in double precision where the state forgets monotonically."""

@@ -9,10 +9,10 @@ import optax
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
 
-from eosbench.curvature.point import Point
-from eosbench.dynamics.linear_step import gain
-from eosbench.dynamics.stability_line import stability
-from eosbench.probes.sharpness import Sharpness, Track
+from eosbench.curvature._point import Point
+from eosbench.dynamics._linear_step import gain
+from eosbench.dynamics._stability_line import stability
+from eosbench.probes._sharpness import Sharpness, Track
 
 
 class EdgeDistance(eqx.Module):

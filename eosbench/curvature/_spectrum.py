@@ -5,7 +5,7 @@ import dataclasses
 import equinox as eqx
 from jaxtyping import Array, Bool, Float, Int
 
-from eosbench.curvature.shown import as_html, has_numbers, with_errors
+from eosbench.curvature._shown import as_html, has_numbers, with_errors
 
 _MESSAGES = (
     "converged: every error is within the tolerance.",
@@ -24,9 +24,9 @@ class Spectrum(eqx.Module):
         values: Rayleigh quotients of `vectors` from fresh products, descending, shape (k,). Up to the rounding of a
             product each is a lower bound of the eigenvalue of its rank.
         errors: how far below its eigenvalue each may lie, min(r, max(r^2/gap, r/3)) of its residual norm r, shape (k,);
-            see `eosbench.curvature.bounds`. That the eigenvalue is the one of this rank rests on the random start.
+            see `eosbench.curvature._bounds`. That the eigenvalue is the one of this rank rests on the random start.
         upper: the largest eigenvalue lies below, but for the failure probability of the random start (1e-6), scalar.
-            See `eosbench.curvature.bounds`.
+            See `eosbench.curvature._bounds`.
         vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`.
         residuals: norms r of H u - value u, shape (k,): some eigenvalue certainly lies that near.
         simple: whether the gaps to the neighbours were seen to exceed r and rounding, so that the value has a
