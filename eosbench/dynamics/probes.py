@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from eosbench.curvature.arguments import as_integer
-from eosbench.curvature.operator import Linearization, Loss, linearize
-from eosbench.curvature.program import content
+from eosbench.curvature.operator import Linearization, linearize
+from eosbench.curvature.program import Recorded, content, on_the_mesh_of
 from eosbench.curvature.tracker import Sharpness
 
 
@@ -112,7 +112,7 @@ def observer(functions: dict[str, Callable]) -> Callable[[PyTree[Array]], dict[s
     return observe
 
 
-def as_tracker(name: str, probe: Any, loss: Loss, params: PyTree[Array]) -> Tracker:
+def as_tracker(name: str, probe: Any, loss: Recorded, params: PyTree[Array]) -> Tracker:
     """A probe with a memory as it is now.
 
     What a `Sharpness` does is in its fields. What another probe does is traced, at the cost of its own trace.
@@ -125,9 +125,10 @@ def as_tracker(name: str, probe: Any, loss: Loss, params: PyTree[Array]) -> Trac
         return Tracker(name, every, arrays, _Rest(rest, rest))
 
     def whole(arrays: PyTree[Array], params: PyTree[Array]) -> tuple[PyTree, PyTree]:
-        tracker, point = Tracker(name, every, arrays, _Rest(rest, None)), linearize(loss, params)
-        memory = tracker.init(point)
-        return memory, tracker.measure(point, memory)
+        with on_the_mesh_of(loss):
+            tracker, point = Tracker(name, every, arrays, _Rest(rest, None)), linearize(loss, params)
+            memory = tracker.init(point)
+            return memory, tracker.measure(point, memory)
 
     return Tracker(name, every, arrays, _Rest(rest, content(whole, arrays, params)))
 

@@ -14,7 +14,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature.arguments import as_integer
 from eosbench.curvature.operator import Loss, check_params, linearize, warn_of_state, with_args
-from eosbench.curvature.program import Recorded, read, read_loss
+from eosbench.curvature.program import Recorded, on_the_mesh_of, read, read_loss
 from eosbench.curvature.shown import as_html, has_numbers
 from eosbench.curvature.tracker import Track
 from eosbench.dynamics.optimizers import Optimizer, read_optimizer
@@ -189,8 +189,9 @@ def _begin(loss: Recorded, trackers: dict[str, Tracker], init: Recorded, params:
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), params)
     memory = {}
     if trackers:
-        point = linearize(loss, params)
-        memory = {name: tracker.init(point) for name, tracker in trackers.items()}
+        with on_the_mesh_of(loss):
+            point = linearize(loss, params)
+            memory = {name: tracker.init(point) for name, tracker in trackers.items()}
     return TrainState(params, init(params), memory, jnp.asarray(0))
 
 
@@ -240,10 +241,11 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
         return (state, running & history[-1]), history
 
-    if stop_diverged:
-        (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
-    else:
-        state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
+    with on_the_mesh_of(step.loss):
+        if stop_diverged:
+            (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
+        else:
+            state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
     values, records, finite = history
     return Run(values, state.params, records, state, finite)
 
