@@ -10,6 +10,7 @@ A function is what it returns when it is called. One that is itself the result o
 it, here as elsewhere.
 """
 
+import contextlib
 import functools
 import hashlib
 import inspect
@@ -21,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
+from jax.sharding import AxisType, use_abstract_mesh
 from jaxtyping import Array, PyTree
 
 from eosbench.curvature._loss import Loss, as_scalar, check_callable, check_params, warn_of_state
@@ -120,10 +122,24 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         check_params(params)
         warn_of_state(params)
         with jax.default_matmul_precision("highest"):
-            bound.arguments[name] = read_loss(loss, params)
-        return jitted(*bound.args, **bound.kwargs)
+            recorded = bound.arguments[name] = read_loss(loss, params)
+        with on_the_mesh_of(recorded):
+            return jitted(*bound.args, **bound.kwargs)
 
     return call
+
+
+def on_the_mesh_of(loss: Recorded) -> contextlib.AbstractContextManager:
+    """The context in which arrays are made on the mesh over which the data of a loss are split.
+
+    With explicit axes the mesh is a part of an array's type, and what depends on the data has another type than a
+    vector made elsewhere: beside it, a loop refuses it.
+    """
+    for constant in loss.constants:
+        mesh = jax.typeof(constant).sharding.mesh
+        if AxisType.Explicit in mesh.axis_types:
+            return use_abstract_mesh(mesh)
+    return contextlib.nullcontext()
 
 
 def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Recorded, bool]:

@@ -8,9 +8,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int, PyTree
 
-from eosbench.curvature._loss import Loss
 from eosbench.curvature._point import Point, linearize
-from eosbench.curvature._program import Recorded, content, read
+from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
 from eosbench.dynamics._probe import Every
 
 T = TypeVar("T")
@@ -82,7 +81,7 @@ def _blank(record: PyTree[jax.ShapeDtypeStruct]) -> PyTree[Array]:
 
 
 def read_probes(
-    probes: Any, loss: Loss, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+    probes: Any, loss: Recorded, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
 ) -> tuple[dict[str, ReadFunction], dict[str, ReadProbe]]:
     """Those that are functions, and those that have a memory, as they are now; `optimizer` is the shape of its state.
 
@@ -130,7 +129,7 @@ def has_memory(probe: Any) -> bool:
 
 
 def _read_probe(
-    name: str, every: int, probe: Any, loss: Loss, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+    name: str, every: int, probe: Any, loss: Recorded, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
 ) -> ReadProbe:
     arrays, rest = eqx.partition(probe, eqx.is_array)
     if _is_its_fields(probe):
@@ -138,9 +137,10 @@ def _read_probe(
 
     def whole(arrays: PyTree[Array], params: PyTree[Array], optimizer: PyTree[Array], step: Array) -> tuple:
         measured = ReadProbe(name, 1, arrays, _Rest(rest, None))
-        point = linearize(loss, params, optimizer=optimizer, step=step)
-        memory = measured.init(point)
-        return memory, measured.measure(point, memory)
+        with on_the_mesh_of(loss):
+            point = linearize(loss, params, optimizer=optimizer, step=step)
+            memory = measured.init(point)
+            return memory, measured.measure(point, memory)
 
     return ReadProbe(name, every, arrays, _Rest(rest, content(whole, arrays, params, optimizer, jnp.asarray(0))))
 

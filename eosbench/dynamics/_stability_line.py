@@ -177,7 +177,7 @@ def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array],
     if not (np.isfinite(gains).all() and np.isfinite(responses).all()):
         early = "" if state is burned else " (in this state: if it is that of init, take some steps first)"
         raise _NoThresholdError(f"its step has no finite derivative where the gradient is zero{early}")
-    if measured.mixing > np.sqrt(_rounding(state, params)):
+    if measured.mixing > _rounding(state, params) ** 0.5:
         raise _NoThresholdError(
             "it does not work entry by entry: a parameter's step depends on the gradients of others"
         )
@@ -300,9 +300,10 @@ def _measure(
 
     push = push_at(nothing)
     diagonal, mixed = jax.vmap(reply)(jnp.stack([jnp.ones_like(flat), direction]))
-    difference = jnp.abs(mixed - diagonal * direction)
+    separate = diagonal * direction[None]
     # K_x matters beside 2, the other two matter on their own.
-    size = jnp.abs(diagonal * direction) + jnp.asarray([[0], [0], [2]])
+    size = jnp.abs(separate) + jnp.asarray([[0], [0], [2]], flat.dtype)
+    difference = jnp.abs(mixed - separate)
     at_zero, nearby = derivative(push), derivative(push_at(SMALL / jnp.linalg.norm(direction) * direction))
     at_once, gradient, decay = diagonal
     return _Measured(

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, PyTree
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._loss import Loss, check_params, warn_of_state, with_args
 from eosbench.curvature._point import linearize
-from eosbench.curvature._program import Recorded, read_loss
+from eosbench.curvature._program import Recorded, on_the_mesh_of, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
 from eosbench.dynamics._measuring import ReadFunction, ReadProbe, has_memory, read_probes, sampled
 from eosbench.dynamics._optimizers import Optimizer, read_optimizer
@@ -198,8 +198,10 @@ def _begin(loss: Recorded, probes: dict[str, ReadProbe], init: Recorded, params:
     state = TrainState(params, init(params), {}, jnp.asarray(0))
     if not probes:
         return state
-    point = linearize(loss, params, optimizer=state.optimizer, step=state.step)
-    return eqx.tree_at(lambda s: s.probes, state, {name: probe.init(point) for name, probe in probes.items()})
+    with on_the_mesh_of(loss):
+        point = linearize(loss, params, optimizer=state.optimizer, step=state.step)
+        memory = {name: probe.init(point) for name, probe in probes.items()}
+    return eqx.tree_at(lambda s: s.probes, state, memory)
 
 
 def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
@@ -244,10 +246,11 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
         return (state, running & history[-1]), history
 
-    if stop_diverged:
-        (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
-    else:
-        state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
+    with on_the_mesh_of(step.loss):
+        if stop_diverged:
+            (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
+        else:
+            state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
     values, records, finite = history
     return Run(values, state.params, records, state, finite)
 

@@ -21,7 +21,8 @@ class MatrixFactorization(eqx.Module):
     def residual(self, factors: Float[Array, "... 2 d d"]) -> Float[Array, "... d d"]:
         """`Y Zᵀ - C`."""
         y, z = factors[..., 0, :, :], factors[..., 1, :, :]
-        return y @ jnp.swapaxes(z, -1, -2) - self.target
+        product = y @ jnp.swapaxes(z, -1, -2)
+        return product - jnp.broadcast_to(self.target, product.shape)
 
 
 def one_d_condition(factors: Float[np.ndarray, "2 d d"]) -> float:

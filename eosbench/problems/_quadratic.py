@@ -24,7 +24,7 @@ class Quadratic(eqx.Module):
         if basis is None:
             return cls(jnp.diag(eigenvalues))
         basis = jnp.asarray(basis)
-        return cls(basis * eigenvalues @ basis.T)
+        return cls(basis * eigenvalues[None] @ basis.T)
 
 
 def warm_up_step(hessian: Float[ArrayLike, "p p"]) -> Callable[[Float[Array, "p"]], Float[Array, "p"]]:

@@ -32,7 +32,7 @@ class ReluNeuron(eqx.Module):
     def across(self, theta: Float[Array, "... d+1"]) -> Float[Array, "... d"]:
         """w⊥, the part of w orthogonal to the teacher."""
         w, u = theta[..., 1:], self.teacher
-        return w - (w @ u)[..., None] * u / (u @ u)
+        return w - jnp.multiply.outer(w @ u, u) / (u @ u)
 
 
 @jax.custom_jvp
@@ -52,7 +52,7 @@ def _arc_cosine_jvp(primals: tuple, tangents: tuple) -> tuple[Float[Array, "..."
     _, across, angle = _angle(w, u)
     squared = jnp.sum(w**2, axis=-1)
     away = across / jnp.where(squared > 0, squared, 1)  # |u| sin a/|w|
-    gradient = ((jnp.pi - angle)[..., None] * u + away[..., None] * w) / jnp.pi
+    gradient = (jnp.multiply.outer(jnp.pi - angle, u) + away[..., None] * w) / jnp.pi
     return arc_cosine_kernel(w, u), jnp.sum(gradient * tangents[0], axis=-1)
 
 
@@ -65,7 +65,7 @@ def _angle(
     are taken to be constant.
     """
     along = w @ u
-    normal = w - along[..., None] * u / (u @ u)
+    normal = w - jnp.multiply.outer(along, u) / (u @ u)
     squared = jnp.sum(normal**2, axis=-1)
     aligned = squared == 0
     across = jnp.where(aligned, 0.0, jnp.sqrt(jnp.where(aligned, 1.0, squared)) * jnp.sqrt(u @ u))

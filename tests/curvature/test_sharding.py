@@ -7,48 +7,59 @@ import sys
 import pytest
 
 PROGRAM = """
-import jax, jax.numpy as jnp, numpy as np, optax
+import jax, jax.numpy as jnp, optax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec as P
 import eosbench
-kind = AxisType.{kind}
-mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
-p = {p}
-h = jnp.linspace(1.0, 2.0, p)
-loss = lambda params, x: jnp.mean(jnp.sum(h * x * params["w"] ** 2, axis=-1)) / 2
-place = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
-params = {{"w": place(jnp.ones(p, jnp.float32), *{params})}}
-x = place(jnp.ones((4, p), jnp.float32), *{data})
-try:
-    print(eosbench.sharpness(loss, params, args=(x,)).values)
-    probes = {{"s": eosbench.Sharpness()}}
-    fixed = jax.tree_util.Partial(lambda x, params: loss(params, x), x)
-    print(eosbench.train(fixed, params, optax.sgd(0.1), 2, probes).probes["s"].values[-1])
-except TypeError as problem:
-    print("TypeError:", problem)
+
+def measure(kind, p, split_params, split_data):
+    mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
+    place = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
+    h = jnp.linspace(1.0, 2.0, p, dtype=jnp.float32)
+    loss = lambda params, x: jnp.mean(jnp.sum(h * x * params["w"] ** 2, axis=-1)) / 2
+    params = {{"w": jnp.ones(p, jnp.float32)}}
+    if split_params is not None:
+        params = jax.tree.map(lambda leaf: place(leaf, *split_params), params)
+    x = place(jnp.ones((4, p), jnp.float32), *split_data)
+    fixed = lambda params: loss(params, x)
+    try:
+        yield eosbench.sharpness(loss, params, args=(x,)).values
+        yield eosbench.sharpness(fixed, params).values
+        probes = {{"s": eosbench.Sharpness()}}
+        start = eosbench.train(loss, params, optax.sgd(0.1), 2, probes, args=(x,)).state
+        yield eosbench.train(fixed, start, optax.sgd(0.1), 2, probes).probes["s"].values[-1]
+    except TypeError as problem:
+        yield f"TypeError: {{problem}}"
+
+for case in {cases}:
+    print(*(told if isinstance(told, str) else told[0] for told in measure({kind}, *case)))
 """
 
 
-def run(kind, p, params, data):
+def run(kind, cases):
+    """What is told of each case: the number of parameters, and how they and the data are split."""
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.format(kind=kind, p=p, params=params, data=data)],
+        [sys.executable, "-c", PROGRAM.format(kind=f"AxisType.{kind}", cases=cases)],
         capture_output=True,
         text=True,
         env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=2", "JAX_PLATFORMS": "cpu"},
     )
     assert done.returncode == 0, done.stderr
-    return done.stdout
+    return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("p", [20, 300])
-def test_parameters_split_over_an_explicit_mesh_are_refused(p):
-    told = run("Explicit", p, ("d",), ())
-    assert told.startswith("TypeError: params['w'] is split over a mesh of explicit axes")
-    assert "replicate it" in told
+def test_parameters_split_over_an_explicit_mesh_are_refused():
+    lines = run("Explicit", [(p, ("d",), ()) for p in (20, 300)])
+    assert len(lines) == 2
+    for told in lines:
+        assert told.startswith("TypeError: params['w'] is split over a mesh of explicit axes")
+        assert "replicate it" in told
 
 
-@pytest.mark.parametrize("params", [(), ("d",)], ids=["replicated", "split"])
-@pytest.mark.parametrize("p", [20, 300])
-def test_what_is_split_over_an_automatic_mesh_is_measured_right(params, p):
-    first, second = run("Auto", p, params, ("d",)).split()
-    assert float(first.strip("[]")) == pytest.approx(2.0, rel=1e-3)
-    assert float(second.strip("[]")) == pytest.approx(2.0, rel=1e-3)
+@pytest.mark.parametrize("kind", ["Auto", "Explicit"])
+def test_data_that_are_split_are_measured_right(kind):
+    split = {"Auto": ("d",), "Explicit": None}[kind]  # in either case beside params that are replicated
+    cases = [(p, params, ("d",)) for p in (20, 300) for params in ((), split)]
+    lines = run(kind, cases)
+    assert len(lines) == len(cases)
+    for told in lines:
+        assert [float(value) for value in told.split()] == pytest.approx(3 * [2.0], rel=1e-3)

@@ -100,7 +100,7 @@ def test_one_compilation_serves_every_step_size_start_and_number_of_steps(compil
 
 
 def test_vmap_over_starts_and_step_sizes():
-    etas, starts = jnp.array([0.01, 0.05, 0.1]), START * jnp.array([[1.0], [0.5], [2.0]])
+    etas, starts = jnp.array([0.01, 0.05, 0.1]), START * np.array([[1.0], [0.5], [2.0]])
     together = jax.vmap(lambda x, eta: normalized_gd(bowl, x, eta, 9))(starts, etas)
     for x, start, eta in zip(together, starts, etas, strict=True):
         np.testing.assert_allclose(x, by_hand("normalized", np.asarray(start), float(eta), 9), rtol=1e-12)

@@ -145,7 +145,7 @@ def test_a_line_search_in_single_precision_names_the_remedy():
 
 def test_a_state_that_the_first_step_widens_is_wide_from_the_start():
     def update(updates, state, params=None):
-        return jax.tree.map(lambda u: -0.1 * u, updates), state + jnp.asarray(1 / 3, jnp.float64)
+        return jax.tree.map(lambda u: -0.1 * u, updates), state.astype(jnp.float64) + 1 / 3
 
     run = train(bowl, start(jnp.float32), changing(update, lambda p: jnp.zeros((), jnp.float32)), 3)
     assert run.state.optimizer.dtype == jnp.float64

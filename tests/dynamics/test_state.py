@@ -150,7 +150,7 @@ def test_a_file_keeps_every_dtype_and_structure(tmp_path):
         optax.adam(0.1, mu_dtype=jnp.bfloat16), optax.add_noise(0.1, 0.5, jax.random.key(3, impl="rbg"))
     )
     params = {"a/b": jnp.ones(3), 7: [jnp.ones((2, 0)), jnp.ones((), jnp.float32)], "x": (jnp.ones((2, 2)),)}
-    loss = lambda p: sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(p))  # noqa: E731
+    loss = lambda p: sum(jnp.sum(leaf.astype(float) ** 2) for leaf in jax.tree.leaves(p))  # noqa: E731
     params = {str(key): value for key, value in params.items()}
     first = train(loss, params, optimizer, 2).state
     save_state(tmp_path / "state", first)

@@ -23,7 +23,7 @@ def rising(t, x):
 
 def crossing(t, x):
     """Five eigenvalues within a few percent, one of which overtakes another every ten steps."""
-    phases = jnp.arange(5) * 2 * jnp.pi / 5
+    phases = jnp.arange(5.0) * 2 * jnp.pi / 5
     return 0.5 * jnp.sum((10 + 0.3 * jnp.cos(2 * jnp.pi * t / 50 + phases)) * x[:5] ** 2)
 
 
