@@ -25,7 +25,8 @@ def dense(scale=1.0):
     unflat = lambda x: {"b": x[:2], "w": x[2:].reshape(2, 3)}  # noqa: E731
     of_flat, x = lambda x: loss(unflat(x)), flat(PARAMS)
     root = np.sqrt(scale) * np.ones(8)
-    return root * jax.grad(of_flat)(x), root[:, None] * jax.hessian(of_flat)(x) * root
+    gradient, hessian = np.asarray(jax.grad(of_flat)(x)), np.asarray(jax.hessian(of_flat)(x))
+    return root * gradient, root[:, None] * hessian * root
 
 
 @jax.jit

@@ -81,7 +81,9 @@ def test_a_probe_goes_through_a_loop_of_ones_own():
     for t in range(3):
         x, count, record = step(x, count, t)
         steps.append(record)
-    np.testing.assert_allclose([record[0] for record in steps], START * (1 - 0.1 * np.array([1, 3])) ** [[0], [1], [2]])
+    np.testing.assert_allclose(
+        [record[0] for record in steps], np.asarray(START) * (1 - 0.1 * np.array([1, 3])) ** [[0], [1], [2]]
+    )
     assert [int(record[4]) for record in steps] == [0, 1, 2]
 
 
