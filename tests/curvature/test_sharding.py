@@ -15,7 +15,7 @@ def measure(kind, p, split_params, split_data):
     mesh = jax.make_mesh((2,), ("d",), axis_types=(kind,))
     place = lambda x, *spec: jax.device_put(x, NamedSharding(mesh, P(*spec)))
     h = jnp.linspace(1.0, 2.0, p, dtype=jnp.float32)
-    loss = lambda params, x: jnp.mean(jnp.sum(h * x * params["w"] ** 2, axis=-1)) / 2
+    loss = lambda params, x: jnp.mean(jnp.sum((h * params["w"] ** 2)[None] * x, axis=-1)) / 2
     params = {{"w": jnp.ones(p, jnp.float32)}}
     if split_params is not None:
         params = jax.tree.map(lambda leaf: place(leaf, *split_params), params)
