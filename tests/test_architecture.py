@@ -24,7 +24,7 @@ JUDGEMENT = [
     "catalogue evidence verdict",
     "records",
     "claim",
-    "doctor documents extras raised strict_json",
+    "checker doctor documents extras raised strict_json",
 ]
 GROUND = ["eosbench"]  # the __init__: a name that is taken from it counts as taken from its home
 

@@ -10,7 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from eosbench.checker.basin import check_basin
 from eosbench.checker.existence import check_existence
+from eosbench.checker.identity import check_identity
 from eosbench.checker.minimum import check_minimum
 from eosbench.checker.statement import same
 from eosbench.checker.steps import Fields, Refused, Steps
@@ -20,7 +22,9 @@ from eosbench.checker.two_cycle import check_two_cycle
 FORMAT = "eosbench-certificate/1"
 
 CHECKERS: dict[str, Callable[[Fields, Fields, Steps], None]] = {
+    "basin": check_basin,
     "existence": check_existence,
+    "identity": check_identity,
     "minimum": check_minimum,
     "trap": check_trap,
     "two-cycle": check_two_cycle,

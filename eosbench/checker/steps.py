@@ -1,4 +1,4 @@
-"""What every checker needs: a certificate's entries, each read once, and a count of the inequalities that were checked.
+"""What every checker needs: a certificate's entries, each read once, and a count of the steps that were checked.
 
 Whatever is wrong with a certificate is told by `Refused`, one sentence that names the box, the bound or the step.
 """
@@ -14,20 +14,20 @@ class Refused(Exception):  # noqa: N818 - an answer, no error of the checker
 
 
 class Steps:
-    """The inequalities of a proof: the first that does not hold refuses it."""
+    """The steps of a proof: the first that does not hold refuses it."""
 
     def __init__(self) -> None:
         self.counts: dict[str, int] = {}
 
     def hold(self, condition: bool, reason: str) -> None:
-        """Count an inequality that was computed.
+        """Count a step of the argument that was computed.
 
         Raises:
             Refused: it does not hold.
         """
         if not condition:
             raise Refused(reason)
-        self.count("inequalities")
+        self.count("steps")
 
     def count(self, what: str, number: int = 1) -> None:
         """Count what was read or checked."""

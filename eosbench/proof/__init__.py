@@ -2,8 +2,9 @@
 
 from eosbench.proof.existence import ExistenceCertificate as ExistenceCertificate
 from eosbench.proof.existence import prove_existence as prove_existence
+from eosbench.proof.identity import Identity as Identity
 from eosbench.proof.identity import IdentityCertificate as IdentityCertificate
-from eosbench.proof.identity import variables as variables
+from eosbench.proof.identity import prove_identity as prove_identity
 from eosbench.proof.minimum import MinimumCertificate as MinimumCertificate
 from eosbench.proof.minimum import prove_minimum as prove_minimum
 from eosbench.proof.trap import TrapBox as TrapBox

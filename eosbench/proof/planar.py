@@ -16,9 +16,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
+
+from eosbench.proof.data import certificate, texts
+
+_SHAPE = (64, 32)  # boxes of the domain, before they are halved
 
 Bounds = tuple[Float[np.ndarray, "boxes"], Float[np.ndarray, "boxes"]]
 
@@ -107,6 +112,7 @@ class BasinCertificate:
         contraction: in s and in D over two steps within the target.
         boxes: low and high ends of s and of D, shape (boxes, 4).
         domain: ends of s and of D of the whole domain.
+        share: of the domain that is to be proved.
     """
 
     eta: Fraction
@@ -116,11 +122,12 @@ class BasinCertificate:
     boxes: Float[np.ndarray, "boxes 4"]
     domain: tuple[float, float, float, float]
     seconds: float
+    share: Fraction = Fraction(0)
 
     @property
     def verified(self) -> bool:
-        """Whether anything was proved."""
-        return self.target[0] > 0 and len(self.boxes) > 0
+        """Whether anything was proved, and as large a share as is to be."""
+        return self.target[0] > 0 and len(self.boxes) > 0 and self.fraction >= self.share
 
     @property
     def fraction(self) -> float:
@@ -133,6 +140,35 @@ class BasinCertificate:
         s, d = (x + y)[:, None], ((x - y) ** 2)[:, None]
         low_s, high_s, low_d, high_d = self.boxes.T
         return np.any((low_s <= s) & (s <= high_s) & (low_d <= d) & (d <= high_d), axis=1)
+
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        ends = [Fraction(str(end)) for end in self.domain]  # as they are written
+        theorem = {
+            "loss": "1/2*(x*y - 1)**2",
+            "eta": texts((self.eta, self.eta)),
+            "s": texts(ends[:2]),
+            "D": texts(ends[2:]),
+            "share": str(self.share),
+        }
+        half, most = (Fraction(side) for side in self.target)
+        target = {"target_s": texts((Fraction(self.centre) - half, Fraction(self.centre) + half)), "target_D": str(most)}
+        return certificate("basin", theorem, {**target, "grid": list(_SHAPE), "boxes": self._runs()})
+
+    def _runs(self) -> list[list[int]]:
+        """[level, row, from, to]: boxes of the grid, halved `level` times, next to each other in D."""
+        low_s, high_s, low_d, _ = self.boxes.T
+        first, last, least, most = self.domain
+        level = np.rint(np.log2((last - first) / _SHAPE[0] / (high_s - low_s))).astype(int)
+        row = np.rint((low_s - first) / (last - first) * (_SHAPE[0] << level)).astype(int)
+        at = np.rint((low_d - least) / (most - least) * (_SHAPE[1] << level)).astype(int)
+        runs: list[list[int]] = []
+        for found in sorted(zip(level.tolist(), row.tolist(), at.tolist(), strict=True)):
+            if runs and [*found] == [*runs[-1][:2], runs[-1][3]]:
+                runs[-1][3] += 1
+            else:
+                runs.append([*found, found[2] + 1])
+        return runs
 
     def describe(self) -> dict[str, float | int | str]:
         """Step size, target, contraction, boxes, share of the domain and seconds."""
@@ -155,15 +191,18 @@ def prove_basin(
     domain: tuple[float, float, float, float] = (0.05, 2.6, 0.0, 1.0),
     levels: int = 3,
     steps: int = 200,
+    share: Fraction = Fraction(0),
 ) -> BasinCertificate:
     """Certify boxes of the domain for one step size, halving both ways, `levels` times, those that are not.
+
+    They are to make up at least this `share` of the domain.
 
     `orbit` is delta_1 in floating point: where to look for the target, no part of the proof.
     """
     started = time.perf_counter()
     step = _Step(eta)
     target, contraction = _target(step, 2 * orbit)
-    boxes = _grid(domain, (64, 32))
+    boxes = _grid(domain, _SHAPE)
     certified = []
     if target[0] > 0:
         for level in range(levels + 1):
@@ -173,7 +212,7 @@ def prove_basin(
             if level < levels:
                 boxes = np.concatenate([_quarter(boxes, i, j) for i in (0, 1) for j in (0, 1)])
     proved = np.concatenate(certified) if certified else np.zeros((0, 4))
-    return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started)
+    return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started, share)
 
 
 def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
