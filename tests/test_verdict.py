@@ -133,11 +133,12 @@ def test_the_weakest_grade_counts_and_only_that_of_its_cases():
 
 
 def test_checks_that_prove_carry_the_grade_and_each_check_has_its_own():
-    proof, beside = case(grade="proved", check="test_proof", proves=True), case(grade="measured", check="test_beside")
+    proof = case(records=[record(kind="proved")], check="test_proof", proves=True)
+    beside = case(check="test_beside")
     judged = judge(CLAIM, [proof, beside, FIRED])
     assert judged.grade == "proved"
     assert judged.grades == {"test_proof": "proved", "test_beside": "measured"}
-    within = case(grade="measured", check="test_proof", proves=True)
+    within = case(check="test_proof", proves=True)
     assert judge(CLAIM, [proof, within, beside, FIRED]).grade == "measured"
 
 
