@@ -93,13 +93,13 @@ def prove_identity(identity: Identity) -> IdentityCertificate:
     for name, formula in (identity.where or {}).items():
         names[name] = _evaluated(formula, names)
     given = {
-        f"given{k}": _evaluated(left, names) - _evaluated(right, names)
+        f"given{k}": _difference(left, right, names)
         for k, (left, right) in enumerate(identity.given, start=1)
     }
     nothing = {name: matrix * 0 for name, matrix in given.items()}
     failed = []
     for name, left, relation, right in identity.statements:
-        rest = _evaluated(left, names) - _evaluated(right, names)
+        rest = _difference(left, right, names)
         if relation != "=":
             rest = rest - _evaluated((identity.excess or {})[name], names)
         vanishes = True
@@ -135,8 +135,6 @@ class _Matrix:
     __radd__ = __add__
 
     def __sub__(self, other: Any) -> "_Matrix":
-        if not isinstance(other, _Matrix) and other == 0:
-            return self
         return self + -other
 
     def __rsub__(self, other: Any) -> "_Matrix":
@@ -156,6 +154,12 @@ class _Matrix:
 
     def __pow__(self, power: int) -> "_Matrix":
         return _Matrix([[self.rows[0][0] ** power]])
+
+
+def _difference(left: str, right: str, names: Mapping[str, _Matrix]) -> _Matrix:
+    """Left minus right, where 0 is that of any shape."""
+    first, second = _evaluated(left, names), _evaluated(right, names)
+    return first if second.is_zero else first - second
 
 
 def _letters(identity: Identity) -> dict[str, _Matrix]:
