@@ -270,9 +270,13 @@ class Evidence:
         asked = plain(theorem)
         checked = check(json.loads(content), asked)
         if verified and not checked.accepted:
-            raise EvidenceError(f"{name!r}: the prover takes it for proved, and the checker refuses it: {checked.reason}")
+            raise EvidenceError(
+                f"{name!r}: the prover takes it for proved, and the checker refuses it: {checked.reason}"
+            )
         if checked.accepted and not verified:
-            raise EvidenceError(f"{name!r}: the checker accepts the certificate, and the prover does not; mend the prover")
+            raise EvidenceError(
+                f"{name!r}: the checker accepts the certificate, and the prover does not; mend the prover"
+            )
         told = checked.counts if verified else {"refused": checked.reason}
         self._record(
             "proved",

@@ -93,7 +93,13 @@ def test_a_case_is_its_plan_and_its_outcome():
 def test_every_line_and_all_it_holds_is_documented():
     documented = {type: re.findall(r"`(\w+)`", row[0]) for type, row in columns("type").items()}
     assert documented == {type: names(cls) for type, cls in LINES.items()}
-    held = {"source": SourceRecord, "hypothesis": Requires, "comparison": Comparison, "curve": Curve, "certificate": CertificateFile}
+    held = {
+        "source": SourceRecord,
+        "hypothesis": Requires,
+        "comparison": Comparison,
+        "curve": Curve,
+        "certificate": CertificateFile,
+    }
     documented = {name: re.findall(r"`(\w+)`", row[0]) for name, row in columns("object").items()}
     assert documented == {name: names(cls) for name, cls in held.items()}
 

@@ -8,7 +8,6 @@ from eosbench import Claim, Source
 from eosbench.curvature import stableness
 from eosbench.dynamics import gd_step, top_eigenvalue, trajectory
 from eosbench.problems import curved_valley, quartic, valley
-
 from eosbench.proof import Identity, prove_identity
 
 from .setting import descent_bound, hyperbola
@@ -72,8 +71,8 @@ def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129,
 def taylor(half, drop="1/2"):
     """The lemma from Taylor's theorem, and that the loss drops by eta c/2 gᵀg where eta l = 2 - c.
 
-    By the theorem L(θ') = L(θ) - eta gᵀg + eta²/2 gᵀHg for the Hessian H at a point of the segment; S <= l there, so that
-    p = l gᵀg - gᵀHg is not negative.
+    By the theorem L(θ') = L(θ) - eta gᵀg + eta²/2 gᵀHg for the Hessian H at a point of the segment; S <= l there, so
+    that p = l gᵀg - gᵀHg is not negative.
     """
     statements = (
         ("the bound", f"-{half}*eta*(2 - eta*l)*g.T@g", ">=", "after - before"),

@@ -314,8 +314,8 @@ def test_the_rate_rises_with_the_curvature(evidence, top):
 def test_which_of_two_curvatures_is_faster(evidence, two="2"):
     """The squares of the two factors differ by eta (λ_a - λ_b)(2 - eta (λ_a + λ_b)).
 
-    Of two directions with λ_a > λ_b the steep one is the faster one if and only if eta (λ_a + λ_b) < 2. This is so where
-    eta λ_a <= 1: with eta λ_b = s > 0, eta λ_a = s + d, and s + d + e = 1, for d > 0 and e >= 0.
+    Of two directions with λ_a > λ_b the steep one is the faster one if and only if eta (λ_a + λ_b) < 2. This is so
+    where eta λ_a <= 1: with eta λ_b = s > 0, eta λ_a = s + d, and s + d + e = 1, for d > 0 and e >= 0.
     """
     exact, faster = "(1 - eta λ_b)² - (1 - eta λ_a)²", "the same for eta λ <= 1"
     statements = (

@@ -111,9 +111,9 @@ def test_the_constant_two_is_sharp(evidence, gaps):
 def test_the_loss_of_v_1_is_at_most_2c_over_m(evidence, two="2"):
     """For all networks. With E = XᵀWᵀWX - (m/d) Σ, M = 2/(mn) ((‖A‖² + m/d) Σ + E); h is 1/n, k² is 1/m.
 
-    Let v be v_1 and w the top eigenvector of M, both of length one. What is not negative is o = λ_1 - wᵀΣw, as λ_1 is the
-    largest eigenvalue of Σ; a = cn/2 - wᵀEw and b = cn/2 + vᵀEv, by Assumption 5; and e = wᵀMw - vᵀMv, the other side of
-    the lemma, as wᵀMw is the largest eigenvalue of M.
+    Let v be v_1 and w the top eigenvector of M, both of length one. Not negative are o = λ_1 - wᵀΣw, as λ_1 is the
+    largest eigenvalue of Σ, and a = cn/2 - wᵀEw and b = cn/2 + vᵀEv, by Assumption 5. The other side of the lemma says
+    that wᵀMw is the largest eigenvalue of M.
     """
     name = "2c/m - (S - v_1ᵀ M v_1)"
     identity = Identity(

@@ -15,6 +15,7 @@ def prove(evidence, *statements, **more):
     identity = Identity((*GRADIENT, *statements), **{**ALGEBRA, **more})
     evidence.proved("in matrices of any size", prove_identity(identity), identity.theorem)
 
+
 gram_form = Claim(
     "linear/gram-form",
     source=Source("shapira-review", "Section 5.1"),

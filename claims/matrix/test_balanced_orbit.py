@@ -135,11 +135,11 @@ def test_the_threshold_of_the_balanced_orbit(evidence, eta):
 def test_the_block_from_which_the_threshold_comes(evidence, two="2"):
     """On the balanced orbit Y = Z = diag(δ, s), λ2 = s², a change (A, B) of Y and Z splits into blocks.
 
-    By `a step in first order`, the entries off the diagonal change among themselves, and their sums A + B and differences
-    A - B apart. The sums have the multiplier 1 of the rotations, with the vector (δ, -s), and
+    By `a step in first order`, the entries off the diagonal change among themselves, and their sums A + B and
+    differences A - B apart. The sums have the multiplier 1 of the rotations, with the vector (δ, -s), and
     1 - eta (1 - λ2)(1 + eta λ2). The differences have over two steps, with k = 2 - eta (1 + λ2), the determinant
-    1 - k (1 + eta - k) and the trace k² - (3 - eta) k + 6 - 4 eta: it is from this block that eta (1 + λ2) = 2 comes, where
-    a pair of complex multipliers passes |μ| = 1. For 0 < k < 1 + eta both lie inside: det < 1 and |trace| < 1 + det, as
+    1 - k (1 + eta - k) and the trace k² - (3 - eta) k + 6 - 4 eta: from this block comes eta (1 + λ2) = 2, where a pair
+    of complex multipliers passes |μ| = 1. For 0 < k < 1 + eta both lie inside: det < 1 and |trace| < 1 + det, as
     eta > 1 and 6 - 4 eta > 0; for k < 0, det > 1. On the diagonal are 9 - 2 (1 + eta)² and 3 - 2 eta, and 1 - 2 eta λ2
     with the 1 of the balanced orbit's neighbours. A further eigenvalue of C has a block of its own, with λ_j for λ2.
     """
@@ -155,10 +155,13 @@ def test_the_block_from_which_the_threshold_comes(evidence, two="2"):
         return f"{formula.replace('x', 'd1')}*{formula.replace('x', 'd2')}"
 
     statements = (
-        ("a step in first order", "(Y + A) - eta*((Y + A)@(Z + B).T - C)@(Z + B)", "=",
-         "Y - eta*R@Z + (A - eta*(dR@Z + R@B)) - eta*(dR@B + A@B.T@(Z + B))"),
-        ("differences, 12", difference[0], "=",
-         "(1 + eta*rho - eta*s**2)*(A12 - B12) + eta*s*d1*(A21 - B21)"),
+        (
+            "a step in first order",
+            "(Y + A) - eta*((Y + A)@(Z + B).T - C)@(Z + B)",
+            "=",
+            "Y - eta*R@Z + (A - eta*(dR@Z + R@B)) - eta*(dR@B + A@B.T@(Z + B))",
+        ),
+        ("differences, 12", difference[0], "=", "(1 + eta*rho - eta*s**2)*(A12 - B12) + eta*s*d1*(A21 - B21)"),
         ("differences, 21", difference[1], "=", "eta*s*d1*(A12 - B12) + (1 - eta*d1**2)*(A21 - B21)"),
         ("sums, 12", "dA12 + dB12", "=", "(1 - eta*rho - eta*s**2)*(A12 + B12) - eta*s*d1*(A21 + B21)"),
         ("sums, 21", "dA21 + dB21", "=", "-eta*s*d1*(A12 + B12) + (1 - eta*d1**2)*(A21 + B21)"),
@@ -177,7 +180,7 @@ def test_the_block_from_which_the_threshold_comes(evidence, two="2"):
     identity = Identity(
         statements,
         "eta s d1 d2 A12 A21 B12 B21 q q1",
-        {name: ("d", "e") for name in "ABYZ"} | {"C": ("d", "d")},
+        dict.fromkeys("ABYZ", ("d", "e")) | {"C": ("d", "d")},
         {
             "R": "Y@Z.T - C",
             "dR": "A@Z.T + Y@B.T",

@@ -101,7 +101,7 @@ def test_the_condition_along_the_top_direction_in_every_dimension(evidence, numb
     identity = Identity(
         statements,
         "sY sZ p q r t ka",
-        {"Y": ("d", "e"), "Z": ("d", "e")} | {n: ("d", "1") for n in "ab"} | {n: ("e", "1") for n in ("vY", "vZ")},
+        {"Y": ("d", "e"), "Z": ("d", "e")} | dict.fromkeys("ab", ("d", "1")) | dict.fromkeys(("vY", "vZ"), ("e", "1")),
         {
             "N": "sY**2 + sZ**2",
             "A": "sZ*a@vZ.T",

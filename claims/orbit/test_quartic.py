@@ -65,8 +65,8 @@ def test_the_rest_of_the_range_by_exact_identities(evidence, nine="9"):
 
     With u = x² they solve eta² u² - eta (1 + eta) u + 1 = 0, with discriminant eta² (eta - 1)(eta + 3), and so do those
     of the printed equation, where w is the bracket, 1/(eta u), and w >= 1/2. The other factor of F(F(x)) - x has the
-    roots ±sqrt((2 + eta)/eta), which lie beyond 5/4. The trap, within [0, 5/4], is proved by boxes from eta = 1 on: in it
-    F(F(x)) moves every point to one of its fixed points, which are 1 and these two; and 1 repels.
+    roots ±sqrt((2 + eta)/eta), which lie beyond 5/4. The trap, within [0, 5/4], is proved by boxes from eta = 1 on: in
+    it F(F(x)) moves every point to one of its fixed points, which are 1 and these two; and 1 repels.
     With eta = 1 + a and a + c = 0.121 for a > 0 and c >= 0, the multiplier 9 - 2(1 + eta)² lies in (-1, 1).
     """
     multiplier, below, above = "multiplier", "multiplier < 1", "multiplier > -1"

@@ -188,15 +188,19 @@ def test_the_condition_is_closed_under_composition(evidence, weight):
 def test_the_excess_of_a_composition_is_a_sum(evidence, three="3"):
     """With factors that are positive, as polynomials in the derivatives of p and q: it is negative where theirs are.
 
-    h is q∘p; P and Q are positive, the excesses of p and q with the other sign, and s and w the squares of p' and q', which
-    do not vanish.
+    h is q∘p; P and Q are positive, the excesses of p and q with the other sign, and s and w the squares of p' and q',
+    which do not vanish.
     """
     of = "({three}*{g}2**2 - 2*{g}1*{g}3)"
     negative, condition, not_zero = "-excess(q∘p)", "6 g''² - g' g''' of q∘p", "g' of q∘p"
     statements = (
         ("Faà di Bruno", "q1*u + 1/2*q2*u**2 + 1/6*q3*u**3", "=", "h1*t + 1/2*h2*t**2 + 1/6*h3*t**3 + t**4*rest"),
-        ("additivity", of.format(three=three, g="h"), "=", f"p1**4*{of.format(three=three, g='q')}"
-         f" + q1**2*{of.format(three=three, g='p')}"),
+        (
+            "additivity",
+            of.format(three=three, g="h"),
+            "=",
+            f"p1**4*{of.format(three=three, g='q')} + q1**2*{of.format(three=three, g='p')}",
+        ),
         (negative, of.format(three=3, g="h"), ">", "0"),
         (condition, "6*h2**2 - h1*h3", ">", "0"),
         (not_zero, "h1**2", ">", "0"),

@@ -39,7 +39,7 @@ reduction_ngd = Claim(
 
 
 ALGEBRA = dict(
-    scalars="eta h rho", matrices={name: ("d", "d", "symmetric") for name in "AB"} | {n: ("d", "1") for n in "xv"}
+    scalars="eta h rho", matrices=dict.fromkeys("AB", ("d", "d", "symmetric")) | dict.fromkeys("xv", ("d", "1"))
 )
 """h is 1/eta, and rho one over the norm of what the gradient is normalized by."""
 

@@ -55,7 +55,12 @@ def test_it_is_exact_for_every_step(evidence, half="1/2"):
     first = "(2*h + b*q)*x*u + (1/2*b*x**2 - alpha*c)*w"
     second = "1/2*(2*h + b*q)*u**2 + b*x*u*w + 1/2*b*u**2*w"
     statements = (
-        ("the gradient", loss.format(x="(x + u)", q="(q + w)"), "=", f"{loss.format(x='x', q='q')} + {first} + {second}"),
+        (
+            "the gradient",
+            loss.format(x="(x + u)", q="(q + w)"),
+            "=",
+            f"{loss.format(x='x', q='q')} + {first} + {second}",
+        ),
         ("x after a step", "x - eta*(2*h + b*q)*x", "=", "-(1 + eta*(b*q))*x"),
         ("y after a step", "b*(q - eta*(1/2*b*x**2 - alpha*c))", "=", f"alpha*eta - {half}*eta*b**2*x**2 + b*q"),
     )

@@ -1,4 +1,4 @@
-"""Checkers of certificates. They share nothing with the provers: a certificate is data, and proves what it states or not.
+"""Checkers of certificates, which share nothing with the provers: a certificate is data, and is accepted or not.
 
 A certificate is a JSON object with the entries `format`, `kind`, `theorem` and `proof`. The theorem is the statement:
 the loss as a formula, the range of parameters. The proof is what helps to check it: boxes, cells, identities. Every

@@ -1,9 +1,9 @@
 """Boxes of starts from which gradient descent on ½ (x y - 1)² ends on the orbit of period two with x = y.
 
 In s = x + y and D = (x - y)² a step is s (1 - eta r), D (1 + eta r)² with r = (s² - D)/4 - 1. It is checked that two
-steps map a target, a box of s > 0 and D from 0 on, into itself, with |d s/d s| < 1 and D multiplied by less than 1. Then
-D tends to 0 and s to a fixed point s* of two steps on D = 0. There x = y = s*/2 has period one or two under descent on
-¼ (x² - 1)²: it is 1, sqrt((2 + eta)/eta) or one of the orbit. Two steps multiply D by 1 at the first and by 81 at the
+steps map a target, a box of s > 0 and D from 0 on, into itself, with |d s/d s| < 1 and D times less than 1. Then D
+tends to 0 and s to a fixed point s* of two steps on D = 0. There x = y = s*/2 has period one or two under descent on ¼
+(x² - 1)²: it is 1, sqrt((2 + eta)/eta) or one of the orbit. Two steps multiply D by 1 at the first and by 81 at the
 second, which thus do not lie in the target: what remains is the orbit. A box of starts is accepted if some iterate of
 each of its parts lies in the target.
 """
@@ -63,12 +63,12 @@ def check_basin(theorem: Fields, proof: Fields, steps: Steps) -> None:
     if same(theorem.text("loss"), LOSS):
         raise Refused(f"the loss is not {LOSS}, the one that this checker knows")
     low, high = theorem.interval("eta")
-    steps.hold(0 < low and high <= 2, "the step sizes do not lie in (0, 2]")
+    steps.hold(low > 0 and high <= 2, "the step sizes do not lie in (0, 2]")
     in_s, in_d, share = theorem.interval("s"), theorem.interval("D"), theorem.fraction("share")
-    fits = 0 < in_s[0] and in_s[1] <= _LARGEST and 0 <= in_d[0] and in_d[1] <= _LARGEST
+    fits = in_s[0] > 0 and in_s[1] <= _LARGEST and in_d[0] >= 0 and in_d[1] <= _LARGEST
     steps.hold(fits, f"the domain does not lie in s > 0, D >= 0, up to {_LARGEST}")
     ends, most = proof.interval("target_s"), proof.fraction("target_D")
-    steps.hold(0 < ends[0] and ends[1] <= _LARGEST and 0 < most <= _LARGEST, "the target does not lie in s > 0, D >= 0")
+    steps.hold(ends[0] > 0 and ends[1] <= _LARGEST and 0 < most <= _LARGEST, "the target does not lie in s > 0, D >= 0")
     step = _Step(low, high)
     target = Grid.of(*ends), Grid.of(0, most)
     # one unit inside, whatever was rounded outward

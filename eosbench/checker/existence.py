@@ -25,13 +25,15 @@ def check_existence(theorem: Fields, proof: Fields, steps: Steps) -> None:
         raise Refused("the loss is constant")
     slope = f.derivative()
     steps.hold(slope.c[0] == 0, f"f' does not vanish at the minimizer {m}")
-    signs = []
+    signs: list[int] = []
     for name, eta, most in (("lower", bracket[0], None), ("upper", bracket[1], 1)):
         h = slope + slope.at(Polynomial([Fraction(0), Fraction(1)]) - eta * slope)
         order = h.order if most is None else most
         steps.hold(order is not None and h.c[:order] == [0] * order, f"H at the {name} end of the bracket is zero")
         if order is None or order % 2 == 0:
-            raise Refused(f"H at the {name} end of the bracket has a zero of even order, so that its sign tells nothing")
+            raise Refused(
+                f"H at the {name} end of the bracket has a zero of even order, so that its sign tells nothing"
+            )
         quotient, found = Polynomial(h.c[order:]), set()
         for a, b in cells(sorted(p - m for p in proof.points(name, 2)), low, high, f"the cells of the {name} end"):
             sign = quotient.sign(a, b)

@@ -19,7 +19,8 @@ from eosbench.checker.words import ONE, Alphabet, Sum
 
 def check_identity(theorem: Fields, proof: Fields, steps: Steps) -> None:
     """Check a certificate of kind "identity"."""
-    alphabet, signs = _alphabet(theorem), {}
+    alphabet = _alphabet(theorem)
+    signs: dict[str, int] = {}
     for sign, name in ((2, "positive"), (1, "nonnegative")):
         signs |= {_name(scalar, name): sign for scalar in theorem.list(name)}
     if unknown := [name for name in signs if name not in alphabet.names()]:
@@ -73,7 +74,7 @@ def _alphabet(theorem: Fields) -> Alphabet:
     for name, entry in found.items():
         rows, columns, *more = _texts(entry, None, f"the shape of {name!r}")
         if more not in ([], ["symmetric"]) or (more and rows != columns):
-            raise Refused(f"the shape of {name!r} is not [rows, columns], with \"symmetric\" where it is square")
+            raise Refused(f'the shape of {name!r} is not [rows, columns], with "symmetric" where it is square')
         matrices[_name(name, "a matrix")] = (rows, columns)
         symmetric |= {name} if more or (rows, columns) == (ONE, ONE) else set()
     if len({*scalars, *matrices}) < len(scalars) + len(matrices):

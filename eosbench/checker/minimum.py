@@ -1,4 +1,4 @@
-"""f >= 0 on an interval, and zero only at one point: f and f' vanish there, exactly, and f'' > 0 on cells that cover."""
+"""f >= 0 on an interval, and zero at one point only: f and f' vanish there, exactly, and f'' > 0 on cells."""
 
 from eosbench.checker.formulas import parse
 from eosbench.checker.jets import derivatives

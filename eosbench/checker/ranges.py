@@ -38,15 +38,19 @@ class Range:
         return Range(-self.high, -self.low)
 
     def __add__(self, other: "Range | Number") -> "Range":
-        if type(other) is not Range and (other := _range(other)) is None:
-            return NotImplemented
+        if not isinstance(other, Range):
+            if not isinstance(other, int | Fraction):
+                return NotImplemented
+            other = Range.of(other)
         return Range(self.low + other.low, self.high + other.high)
 
     __radd__ = __add__
 
     def __sub__(self, other: "Range | Number") -> "Range":
-        if type(other) is not Range and (other := _range(other)) is None:
-            return NotImplemented
+        if not isinstance(other, Range):
+            if not isinstance(other, int | Fraction):
+                return NotImplemented
+            other = Range.of(other)
         return Range(self.low - other.high, self.high - other.low)
 
     def __rsub__(self, other: Number) -> "Range":
@@ -56,8 +60,10 @@ class Range:
         if isinstance(other, int):
             low, high = self.low * other, self.high * other
             return Range(low, high) if other >= 0 else Range(high, low)
-        if type(other) is not Range and (other := _range(other)) is None:
-            return NotImplemented
+        if not isinstance(other, Range):
+            if not isinstance(other, int | Fraction):
+                return NotImplemented
+            other = Range.of(other)
         a, b, c, d = self.low, self.high, other.low, other.high
         if a >= 0 and c >= 0:
             low, high = a * c, b * d
@@ -69,8 +75,10 @@ class Range:
     __rmul__ = __mul__
 
     def __truediv__(self, other: "Range | Number") -> "Range":
-        if type(other) is not Range and (other := _range(other)) is None:
-            return NotImplemented
+        if not isinstance(other, Range):
+            if not isinstance(other, int | Fraction):
+                return NotImplemented
+            other = Range.of(other)
         if other.low <= 0 <= other.high:
             raise Refused("a division by a range that holds zero")
         ends = [(n << BITS, d) for n in (self.low, self.high) for d in (other.low, other.high)]
@@ -140,13 +148,6 @@ class Range:
             return Range(min(low for low, _ in ends), max(high for _, high in ends))
         low, high = at[which]
         return Range(max(low - radius, -_UNIT), min(high + radius, _UNIT))
-
-
-def _range(value: Range | Number) -> Range | None:
-    """A rational number as a range; None for what is neither, which has an arithmetic of its own."""
-    if isinstance(value, int | Fraction):
-        return Range.of(value)
-    return value if isinstance(value, Range) else None
 
 
 def _outward(low: int, high: int) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 
 class Signs:
-    """The signs that scalars are taken to have, 2 for positive and 1 for not negative, and the names defined by formulas."""
+    """The signs that scalars are taken to have, 2 for positive, 1 for not negative, and names defined by formulas."""
 
     def __init__(self, scalars: Mapping[str, int], where: Mapping[str, ast.expr]) -> None:
         self._scalars, self._where = scalars, where

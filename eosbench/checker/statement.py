@@ -18,7 +18,8 @@ def same(found: Any, asked: Any, where: str = "") -> str:
     if isinstance(found, list | tuple) and isinstance(asked, list | tuple):
         if len(found) != len(asked):
             return f"{where} has {len(found)} entries, not {len(asked)}"
-        return next(filter(None, (same(a, b, f"{where}[{i}]") for i, (a, b) in enumerate(zip(found, asked)))), "")
+        pairs = enumerate(zip(found, asked, strict=True))
+        return next(filter(None, (same(a, b, f"{where}[{i}]") for i, (a, b) in pairs)), "")
     return "" if _normal(found) == _normal(asked) else f"{where} is {str(found)[:60]}, not {str(asked)[:60]}"
 
 

@@ -1,4 +1,4 @@
-"""An interval that draws in every start left of it, and on which F falls and F o F rises, for every step size of a range.
+"""An interval that draws in every start left of it, on which F falls and F o F rises, for every step size of a range.
 
 On each box of step sizes, for an interval from 0, a critical point of f, to the end of `within`:
 

@@ -23,7 +23,7 @@ class Alphabet:
     """The scalars and matrices of a statement. A symmetric matrix is its own transpose."""
 
     def __init__(self, scalars: list[str], matrices: Mapping[str, tuple[str, str]], symmetric: set[str]) -> None:
-        self._shapes = {**{name: (ONE, ONE) for name in scalars}, **matrices}
+        self._shapes = {**dict.fromkeys(scalars, (ONE, ONE)), **matrices}
         self._own = symmetric | {*scalars}
 
     def letter(self, name: str) -> "Sum":

@@ -36,9 +36,7 @@ def taylor_descent(derivatives: tuple[Fraction, ...]) -> Descent:
 
     shown = ", ".join(str(d) for d in derivatives)
     powers = [f"({d})/{factorial(k)}*x**{k}" for k, d in enumerate(derivatives, start=2) if d]
-    return Descent(
-        f"derivatives {shown} at 0", " + ".join(powers), slope, Fraction(0), (Fraction(-1), Fraction(1))
-    )
+    return Descent(f"derivatives {shown} at 0", " + ".join(powers), slope, Fraction(0), (Fraction(-1), Fraction(1)))
 
 
 class Model(NamedTuple):

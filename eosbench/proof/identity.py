@@ -92,10 +92,7 @@ def prove_identity(identity: Identity) -> IdentityCertificate:
     names = _letters(identity)
     for name, formula in (identity.where or {}).items():
         names[name] = _evaluated(formula, names)
-    given = {
-        f"given{k}": _difference(left, right, names)
-        for k, (left, right) in enumerate(identity.given, start=1)
-    }
+    given = {f"given{k}": _difference(left, right, names) for k, (left, right) in enumerate(identity.given, start=1)}
     nothing = {name: matrix * 0 for name, matrix in given.items()}
     failed = []
     for name, left, relation, right in identity.statements:
@@ -130,7 +127,9 @@ class _Matrix:
     def __add__(self, other: Any) -> "_Matrix":
         if not isinstance(other, _Matrix):
             other = _Matrix([[other]])
-        return _Matrix([[a + b for a, b in zip(*rows, strict=True)] for rows in zip(self.rows, other.rows, strict=True)])
+        return _Matrix(
+            [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(self.rows, other.rows, strict=True)]
+        )
 
     __radd__ = __add__
 
@@ -150,7 +149,9 @@ class _Matrix:
 
     def __matmul__(self, other: "_Matrix") -> "_Matrix":
         columns = list(zip(*other.rows, strict=True))
-        return _Matrix([[sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in self.rows])
+        return _Matrix(
+            [[sum(a * b for a, b in zip(row, column, strict=True)) for column in columns] for row in self.rows]
+        )
 
     def __pow__(self, power: int) -> "_Matrix":
         return _Matrix([[self.rows[0][0] ** power]])
@@ -164,7 +165,7 @@ def _difference(left: str, right: str, names: Mapping[str, _Matrix]) -> _Matrix:
 
 def _letters(identity: Identity) -> dict[str, _Matrix]:
     """Every scalar and matrix with its entries as variables of one ring."""
-    shapes: dict[str, Sequence[str]] = {name: ("1", "1") for name in identity.scalars.split()}
+    shapes: dict[str, Sequence[str]] = dict.fromkeys(identity.scalars.split(), ("1", "1"))
     shapes |= identity.matrices or {}
     entries: dict[str, list[list[str]]] = {}
     for name, (rows, columns, *symmetric) in shapes.items():

@@ -1,8 +1,8 @@
 """A certified part of the basin of the period-2 orbit of gradient descent on ``½ (x y - 1)²``.
 
 In ``s = x + y`` and ``D = (x - y)²`` a step reads ``s (1 - eta r), D (1 + eta r)²`` with ``r = (s² - D)/4 - 1``,
-exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward by one unit in the last
-place, so that a box holds every point that it should; the arithmetic is vectorized over the boxes.
+exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward, so that a box holds every
+point that it should.
 
 The target is a box around (2 delta_1, 0), with s > 0, that two steps map into itself, with the derivative of s in s
 below 1 in magnitude and D multiplied by less than 1. In it D tends to 0, and on D = 0 two steps contract s to one fixed
@@ -22,42 +22,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eosbench.proof.data import certificate, texts
+from eosbench.proof.outward import Bounds, add, minus, number, square, times
 
 _SHAPE = (64, 32)  # boxes of the domain, before they are halved
-
-Bounds = tuple[Float[np.ndarray, "boxes"], Float[np.ndarray, "boxes"]]
-
-
-def _out(low: np.ndarray, high: np.ndarray) -> Bounds:
-    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-
-
-def _add(a: Bounds, b: Bounds) -> Bounds:
-    return _out(a[0] + b[0], a[1] + b[1])
-
-
-def _minus(a: Bounds, b: Bounds) -> Bounds:
-    return _out(a[0] - b[1], a[1] - b[0])
-
-
-def _times(a: Bounds, b: Bounds) -> Bounds:
-    products = [a[i] * b[j] for i in (0, 1) for j in (0, 1)]
-    return _out(np.minimum.reduce(products), np.maximum.reduce(products))
-
-
-def _square(a: Bounds) -> Bounds:
-    low, high = np.abs(a[0]), np.abs(a[1])
-    smallest = np.where((a[0] <= 0) & (a[1] >= 0), 0.0, np.minimum(low, high))
-    inner, outer = smallest * smallest, np.maximum(low, high) ** 2
-    return np.maximum(np.nextafter(inner, -np.inf), 0.0), np.nextafter(outer, np.inf)
-
-
-def _number(value: float | Fraction, like: Bounds) -> Bounds:
-    exact = Fraction(value)
-    near = float(exact)
-    low = near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
-    high = near if Fraction(near) >= exact else float(np.nextafter(near, np.inf))
-    return np.full_like(like[0], low), np.full_like(like[0], high)
 
 
 @dataclass(frozen=True)
@@ -68,12 +35,12 @@ class _Step:
 
     def growth(self, s: Bounds, d: Bounds) -> Bounds:
         """1 - eta r."""
-        return _minus(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), _minus(_square(s), d)))
+        return minus(number(1 + self.eta, s), times(number(self.eta / 4, s), minus(square(s), d)))
 
     def __call__(self, s: Bounds, d: Bounds) -> tuple[Bounds, Bounds]:
         growth = self.growth(s, d)
-        spread = _square(_minus(_number(2, s), growth))  # (1 + eta r)²
-        return self._sum(s, d), _clip(_times(d, spread))
+        spread = square(minus(number(2, s), growth))  # (1 + eta r)²
+        return self._sum(s, d), _clip(times(d, spread))
 
     def _sum(self, s: Bounds, d: Bounds) -> Bounds:
         """s (1 + eta + eta D/4) - eta s³/4, for s >= 0: rising in D, and in s up to one maximum; extreme at corners or
@@ -85,16 +52,16 @@ class _Step:
         turning = (slope[0] <= 0) & (slope[1] >= 0)
         # Where the maximum may lie inside, the mean value theorem about the middle of the box.
         middle = (s[0] + s[1]) / 2
-        about = _add(self._point((middle, middle), (d[1], d[1])), _times(slope, _minus(s, (middle, middle))))
+        about = add(self._point((middle, middle), (d[1], d[1])), times(slope, minus(s, (middle, middle))))
         return low, np.where(turning, about[1], np.maximum(*top))
 
     def _point(self, s: Bounds, d: Bounds) -> Bounds:
-        return _times(s, self.growth(s, d))
+        return times(s, self.growth(s, d))
 
     def slope(self, s: Bounds, d: Bounds) -> Bounds:
         """d s+ / d s = 1 + eta + eta D/4 - 3 eta s²/4."""
-        first = _add(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), d))
-        return _minus(first, _times(_number(3 * self.eta / 4, s), _square(s)))
+        first = add(number(1 + self.eta, s), times(number(self.eta / 4, s), d))
+        return minus(first, times(number(3 * self.eta / 4, s), square(s)))
 
 
 def _clip(d: Bounds) -> Bounds:
@@ -152,7 +119,10 @@ class BasinCertificate:
             "share": str(self.share),
         }
         half, most = (Fraction(side) for side in self.target)
-        target = {"target_s": texts((Fraction(self.centre) - half, Fraction(self.centre) + half)), "target_D": str(most)}
+        target = {
+            "target_s": texts((Fraction(self.centre) - half, Fraction(self.centre) + half)),
+            "target_D": str(most),
+        }
         return certificate("basin", theorem, {**target, "grid": list(_SHAPE), "boxes": self._runs()})
 
     def _runs(self) -> list[list[int]]:
@@ -223,7 +193,7 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
         s1, d1 = step(s, d)
         s2, d2 = step(s1, d1)
         slope = _chain(step, s, d, s1, d1)
-        shrink = _times(_square(_spread(step, s, d)), _square(_spread(step, s1, d1)))
+        shrink = times(square(_spread(step, s, d)), square(_spread(step, s1, d1)))
         positive = (s[0] > 0) & (s1[0] > 0)
         inside = positive & (s2[0] > centre - half) & (s2[1] < centre + half) & (d2[1] < most)
         steepest, weakest = float(np.abs(slope).max()), float(shrink[1].max())
@@ -234,15 +204,15 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
 
 def _spread(step: _Step, s: Bounds, d: Bounds) -> Bounds:
     """1 + eta r."""
-    return _minus(_number(2, s), step.growth(s, d))
+    return minus(number(2, s), step.growth(s, d))
 
 
 def _chain(step: _Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
     """The derivative of s after two steps in s: through s and through D after one."""
-    through_s = _times(step.slope(s1, d1), step.slope(s, d))
-    by_d = _times(_number(step.eta / 4, s), s1)  # d s+ / d D
-    d_by_s = _times(_times(_number(step.eta, s), _times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
-    return _add(through_s, _times(by_d, d_by_s))
+    through_s = times(step.slope(s1, d1), step.slope(s, d))
+    by_d = times(number(step.eta / 4, s), s1)  # d s+ / d D
+    d_by_s = times(times(number(step.eta, s), times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
+    return add(through_s, times(by_d, d_by_s))
 
 
 def _arrives(

@@ -157,8 +157,7 @@ def prove_two_cycle(
     """Prove a period-2 orbit, the only one in the search interval, for every step size in [low, high].
 
     The range is halved where a box is too wide, up to `depth` times. What cannot be proved is listed in `failed`; it
-    may be true all the same. `edges` is a range in units of 2/f''(m) that [low, high] covers, where the theorem is told
-    so.
+    may be true all the same. `edges` tells the range in units of 2/f''(m), which [low, high] then has to cover.
     """
     started = time.perf_counter()
     boxes, failed = bisect(lambda a, b: orbit_box(family, a, b, kind), low, high, depth)

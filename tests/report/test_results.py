@@ -15,8 +15,8 @@ from eosbench.report.notices import headline, notices
 
 KEYS = ["schema", "complete", "outcome", "selection", "environment", "coverage", "claims", "cases", "crashes"]
 CLAIM_KEYS = {
-    "id", "topic", "source", "printed", "corrected", "verdict", "expected", "grade", "grades", "counts", "worst", "controls",
-    "constants", "seconds",
+    "id", "topic", "source", "printed", "corrected", "verdict", "expected", "grade", "grades", "counts", "worst",
+    "controls", "constants", "seconds",
 }  # fmt: skip
 
 
