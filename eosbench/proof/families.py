@@ -96,7 +96,7 @@ def squared_descent(name: str, beyond: Interval) -> tuple[Descent, Interval]:
     law = (3 * f3**2 - f2 * f4) / (3 * f2**3)
     twice = 2 * ((float(beyond[1]) - 1) * 2 / f2 / law) ** 0.5 if law > 0 else 0.1
     reach = Fraction(math.ceil(100 * twice - 1e-9), 100)
-    margin = Fraction(1, 2**40)  # the edge is known to rounding
+    margin = Fraction(1, 2**42)  # the edge is known to rounding
     etas = rational(float(beyond[0]) * 2 / f2) - margin, rational(float(beyond[1]) * 2 / f2) + margin
     loss = f"({model.formula.format(x='x')} - ({model.formula.format(x=f'({m})')}))**2"
     return Descent(f"({name}(x) - {name}({m}))²", loss, slope, m, (m - reach, m + reach)), etas
