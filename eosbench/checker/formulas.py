@@ -50,15 +50,16 @@ def value(tree: ast.expr, names: Mapping[str, Any], number: Callable[[Fraction],
             power = value(tree.right, {})
             if not isinstance(power, Fraction) or power.denominator != 1 or not 0 <= power <= 64:
                 raise Refused("a power that is no whole number up to 64")
-            return value(tree.left, names, number) ** int(power)
+            return _applied(operator.pow, value(tree.left, names, number), int(power))
         case ast.BinOp(op=ast.Div()):
             return _quotient(value(tree.left, names, number), value(tree.right, names, number))
         case ast.BinOp() if type(tree.op) in _OPERATORS:
-            return _OPERATORS[type(tree.op)](value(tree.left, names, number), value(tree.right, names, number))
+            sides = (value(side, names, number) for side in (tree.left, tree.right))
+            return _applied(_OPERATORS[type(tree.op)], *sides)
         case ast.Call(func=ast.Name(id=name), args=[argument], keywords=[]) if name in FUNCTIONS:
             return elementary(name, value(argument, names, number))
         case ast.Attribute(attr="T") if not isinstance(inner := value(tree.value, names, number), Fraction):
-            return inner.T
+            return _applied(operator.attrgetter("T"), inner)
     raise Refused("a formula with an operation that it may not have")
 
 
@@ -67,7 +68,15 @@ def _quotient(a: Any, b: Any) -> Any:
         if b == 0:
             raise Refused("a division by zero")
         return a * (1 / b)
-    return a / b
+    return _applied(operator.truediv, a, b)
+
+
+def _applied(operation: Callable[..., Any], *arguments: Any) -> Any:
+    """What an operation makes of its arguments, if their arithmetic has it."""
+    try:
+        return operation(*arguments)
+    except (AttributeError, TypeError):
+        raise Refused("a formula with an operation that has no meaning here") from None
 
 
 _EXACT = {("exp", Fraction(0)): 1, ("log", Fraction(1)): 0, ("sin", Fraction(0)): 0, ("cos", Fraction(0)): 1}
@@ -76,7 +85,7 @@ _EXACT = {("exp", Fraction(0)): 1, ("log", Fraction(1)): 0, ("sin", Fraction(0))
 def elementary(name: str, argument: Any) -> Any:
     """A function of ranges or Taylor polynomials, or of a rational number where its value is one too."""
     if not isinstance(argument, Fraction):
-        return getattr(argument, name)()
+        return _applied(operator.methodcaller(name), argument)
     if (name, argument) not in _EXACT:
         raise Refused(f"{name} of {argument} is no rational number")
     return Fraction(_EXACT[name, argument])
