@@ -10,6 +10,19 @@ from eosbench.problems import quartic_step_size
 from eosbench.proof import Identity, prove_identity, prove_trap, prove_two_cycle
 from eosbench.proof.families import quartic_descent
 
+LOSS = dict(loss="1/4*(x**2 - 1)**2", minimizer="1", unit="1")
+
+
+def orbit_theorem(etas, orbit):
+    """One orbit of period two in (0, 5/4], one point on each side of 1, for all these step sizes."""
+    return dict(kind="two-cycle", **LOSS, search=("0", "5/4"), eta=etas, orbit=orbit)
+
+
+def trap_theorem(etas):
+    """An interval within [0, 5/4] that draws every start from (0, 1) in, and on which F falls and F o F rises."""
+    return dict(kind="trap", **LOSS, within=("0", "5/4"), eta=etas)
+
+
 quartic = Claim(
     "orbit/quartic",
     source=Source("chen-bruna-poster", "II, Convergence: a special 1D function"),
@@ -27,19 +40,6 @@ quartic = Claim(
     ),
     expected="corrected",
 )
-
-
-LOSS = dict(loss="1/4*(x**2 - 1)**2", minimizer="1", unit="1")
-
-
-def orbit_theorem(etas, orbit):
-    """One orbit of period two in (0, 5/4], one point on each side of 1, for all these step sizes."""
-    return dict(kind="two-cycle", **LOSS, search=("0", "5/4"), eta=etas, orbit=orbit)
-
-
-def trap_theorem(etas):
-    """An interval within [0, 5/4] that draws every start from (0, 1) in, and on which F falls and F o F rises."""
-    return dict(kind="trap", **LOSS, within=("0", "5/4"), eta=etas)
 
 
 @quartic.check(

@@ -27,6 +27,12 @@ def record_one_step_residuals(evidence, step, spectrum, eta, factor, exponent):
     evidence.equal("x̃ one step later", transformed[1:], np.asarray(mapped)[:-1], scale=scale)
 
 
+ALGEBRA = dict(
+    scalars="eta h rho", matrices=dict.fromkeys("AB", ("d", "d", "symmetric")) | dict.fromkeys("xv", ("d", "1"))
+)
+"""h is 1/eta, and rho one over the norm of what the gradient is normalized by."""
+
+
 reduction_ngd = Claim(
     "quadratic/reduction-ngd",
     source=Source("cho-slides", "Warm-up: Quadratic Loss"),
@@ -36,12 +42,6 @@ reduction_ngd = Claim(
     ),
     expected="holds",
 )
-
-
-ALGEBRA = dict(
-    scalars="eta h rho", matrices=dict.fromkeys("AB", ("d", "d", "symmetric")) | dict.fromkeys("xv", ("d", "1"))
-)
-"""h is 1/eta, and rho one over the norm of what the gradient is normalized by."""
 
 
 @reduction_ngd.check(proves=True, controls={"a step 2 % larger": dict(step="51/50")})

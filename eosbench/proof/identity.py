@@ -147,6 +147,9 @@ class _Matrix:
 
     __rmul__ = __mul__
 
+    def __truediv__(self, other: fmpq) -> "_Matrix":
+        return self * (1 / other)
+
     def __matmul__(self, other: "_Matrix") -> "_Matrix":
         columns = list(zip(*other.rows, strict=True))
         return _Matrix(
