@@ -77,6 +77,7 @@ class Check:
     claim: "Claim"
     function: Callable[..., None]
     cases: tuple[Case, ...]
+    proves: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,6 +144,7 @@ class Claim:
         *,
         controls: Mapping[str, Mapping[str, Any]] | None = None,
         positive_controls: Mapping[str, Mapping[str, Any]] | None = None,
+        proves: bool = False,
         **grid: Any,
     ) -> Callable[[_Function], _Function]:
         """Decorate a function `f(evidence, **parameters)` that tests the claim, or its corrected form.
@@ -151,6 +153,8 @@ class Claim:
             controls: name -> parameters; the same function with one hypothesis broken on purpose. It fires when the
                 reading is `violated`. What it does not set has the first value of its axis, or its default.
             positive_controls: name -> parameters; for a claim that is refuted, a place where the function is satisfied.
+            proves: it proves the statement, or its corrected form, for the whole range that this declares. The claim's
+                grade is then that of the checks that prove, whatever is measured beside them.
             grid: a list is an axis of the grid of cases; any other value, a tuple included, is one value.
 
         Raises:
@@ -176,7 +180,7 @@ class Claim:
                     self._known(function, changes, f"the {role} {name!r} of {function.__name__} names")
                     cases.append(Case(f"{role}: {name}", role, first | dict(changes)))
             self._known(function, grid, f"the grid of {function.__name__} names")
-            return self._register(function, tuple(cases))
+            return self._register(function, tuple(cases), proves)
 
         return register
 
@@ -218,7 +222,7 @@ class Claim:
                 "@claim.counterexample(...)"
             )
 
-    def _register(self, function: _Function, cases: tuple[Case, ...]) -> _Function:
+    def _register(self, function: _Function, cases: tuple[Case, ...], proves: bool = False) -> _Function:
         if hasattr(function, _CHECK):
             raise self.error(f"{function.__name__} is registered twice; write one function for each")
         labels = [case.label for case in cases]
@@ -229,7 +233,7 @@ class Claim:
                 f"{function.__name__} has the case {unnamed!r}, another one in every process; give values that have a "
                 "name, such as functions"
             )
-        check = Check(self, function, cases)
+        check = Check(self, function, cases, proves)
         setattr(function, _CHECK, check)
         self.checks.append(check)
         return function

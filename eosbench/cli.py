@@ -207,6 +207,32 @@ def report(
 
 
 @app.command()
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a report, or its evidence.jsonl.")],
+) -> None:
+    """Check the certificates of a report again, by the checkers alone: without a prover, and without JAX.
+
+    Status 1 if one of them is refused.
+
+    Example: eosbench verify claims-report
+    """
+    from eosbench.report.certificates import verify as checked_again
+    from eosbench.report.results import ResultsError, read
+
+    file = directory / "evidence.jsonl" if directory.is_dir() else directory
+    try:
+        found = checked_again(read(file), file.parent)
+    except ResultsError as problem:
+        _refuse(str(problem))
+    for one in found:
+        print(f"{one.claim}  {one.case}  {one.name!r}  {one.kind}  {one.sentence}")
+    refused = sum(not one.checked.accepted for one in found)
+    claims = len({one.claim for one in found})
+    print(f"{len(found)} certificates of {claims} claims: {f'{refused} refused' if refused else 'all accepted'}.")
+    raise typer.Exit(1 if refused else 0)
+
+
+@app.command()
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A claims.json, or the directory of a report.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],

@@ -1,15 +1,18 @@
 """What a check may record. Comparisons are recorded with their margin and uncertainty, never just asserted."""
 
 import hashlib
+import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Literal, NoReturn, Protocol, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from eosbench.checker import check
 from eosbench.claim import Case, Claim, EvidenceError
-from eosbench.records import Compared, Comparison, Curve, Record, Requires
+from eosbench.records import CertificateFile, Compared, Comparison, Curve, Record, Requires
 from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
@@ -38,6 +41,9 @@ class Certificate(Protocol):
 
     def describe(self) -> Mapping[str, float | int | str]:
         """What was proved and at what cost: range, boxes, seconds."""
+
+    def data(self) -> Mapping[str, Any]:
+        """The certificate as JSON, for `eosbench.checker`: format, kind, theorem and proof."""
 
 
 class Evidence:
@@ -249,9 +255,29 @@ class Evidence:
             detail={"k": k, "n": n, "lower bound": low, "upper bound": high, "confidence": confidence},
         )
 
-    def proved(self, name: str, certificate: Certificate) -> None:
-        """A certificate that the statement holds for a whole range of parameters."""
+    def proved(self, name: str, certificate: Certificate, theorem: Mapping[str, Any]) -> None:
+        """A certificate that this theorem holds, for a whole range of parameters or in every dimension.
+
+        A checker that shares nothing with the prover is asked about this very certificate, as data: does it prove the
+        `theorem`, which has the entry `kind` and those of the certificate's theorem? Where it does, the certificate is
+        kept as a file beside the results, to be checked again by `eosbench verify`.
+
+        Raises:
+            EvidenceError: prover and checker differ, in either direction.
+        """
         verified = bool(certificate.verified)
+        content = json.dumps(plain(certificate.data()), ensure_ascii=False, indent=1) + "\n"
+        asked = plain(theorem)
+        checked = check(json.loads(content), asked)
+        if verified and not checked.accepted:
+            raise EvidenceError(
+                f"{name!r}: the prover takes it for proved, and the checker refuses it: {checked.reason}"
+            )
+        if checked.accepted and not verified:
+            raise EvidenceError(
+                f"{name!r}: the checker accepts the certificate, and the prover does not; mend the prover"
+            )
+        told = checked.counts if verified else {"refused": checked.reason}
         self._record(
             "proved",
             name,
@@ -261,8 +287,16 @@ class Evidence:
             margin=0.0 if verified else -1.0,
             uncertainty=0.0,
             reading="satisfied" if verified else "violated",
-            detail=dict(certificate.describe()),
+            detail={**certificate.describe(), **{f"checked: {what}": count for what, count in told.items()}},
+            certificate=self._certificate_file(name, content, asked) if verified else None,
         )
+
+    def _certificate_file(self, name: str, content: str, theorem: Mapping[str, Any]) -> CertificateFile:
+        """The file of a certificate, named by claim, case and comparison, and by its content."""
+        digest = hashlib.sha256(content.encode()).hexdigest()
+        words = (re.sub(r"[^\w.=+-]+", "-", text).strip("-")[:60] for text in (self._case.label, name))
+        stem = "-".join([*filter(None, words), digest[:8]])
+        return CertificateFile(f"certificates/{self._claim.id}/{stem}.json", digest, theorem, content)
 
     def series(
         self,
@@ -364,6 +398,7 @@ class Evidence:
         uncertainty: float,
         reading: Compared,
         detail: Mapping[str, Any],
+        certificate: CertificateFile | None = None,
     ) -> None:
         measured, predicted, tolerance, margin = float(measured), float(predicted), float(tolerance), float(margin)
         allowance = tolerance or max(abs(predicted), abs(measured))
@@ -380,6 +415,7 @@ class Evidence:
                 reading,
                 slack,
                 plain(detail),
+                certificate,
             )
         )
 

@@ -98,6 +98,22 @@ class Requires:
 
 
 @dataclass(frozen=True)
+class CertificateFile:
+    """A certificate that was accepted: where it is kept, its SHA-256, and the theorem that it was asked to prove.
+
+    Attributes:
+        file: its path, seen from the results file.
+        theorem: with the entry `kind` and those of the certificate's own.
+        content: the text of the file, on its way there; the results file has none.
+    """
+
+    file: str
+    sha256: str
+    theorem: Mapping[str, Any]
+    content: str | None = None
+
+
+@dataclass(frozen=True)
 class Comparison:
     """A measured number beside what it is compared with: the worst entry where arrays were compared.
 
@@ -110,6 +126,7 @@ class Comparison:
         reading: satisfied, violated or indeterminate.
         slack: the margin as a share of what is allowed.
         detail: what else this kind tells, such as `worst of`, the number of entries.
+        certificate: of what was proved, the file that can be checked again.
     """
 
     kind: str
@@ -122,6 +139,7 @@ class Comparison:
     reading: Compared
     slack: float
     detail: Mapping[str, Any] = field(default_factory=dict)
+    certificate: CertificateFile | None = None
 
     @property
     def sign(self) -> str:
@@ -239,7 +257,7 @@ def claim_line(claim: Claim, file: str) -> ClaimLine:
 
 @dataclass(frozen=True)
 class Planned:
-    """A case as it was collected; `selected` is whether it was to run."""
+    """A case as it was collected; `selected` is whether it was to run, `proves` whether its check proves the claim."""
 
     type: ClassVar[str] = "planned"
     _: KW_ONLY
@@ -250,6 +268,7 @@ class Planned:
     role: Role
     params: Mapping[str, Any] = field(default_factory=dict)
     selected: bool = True
+    proves: bool = False
 
 
 @dataclass(frozen=True)

@@ -45,11 +45,12 @@ class Worst:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The verdict on one claim and what led to it."""
+    """The verdict on one claim and what led to it; `grades` has the grade of each of its checks."""
 
     verdict: Verdict
     drift: bool
     grade: Grade | None = None
+    grades: Mapping[str, Grade] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     controls: tuple[tuple[str, bool], ...] = ()
     constants: tuple[Constant, ...] = ()
@@ -98,7 +99,8 @@ def judge(claim: ClaimLine, cases: Sequence[CaseRecord]) -> Judgement:
     return Judgement(
         verdict,
         drift=verdict != claim.expected and not excused,
-        grade=_grade(own) if verdict in ("holds", "corrected", "refuted") else None,
+        grade=_grade(_carrying(own)) if verdict in ("holds", "corrected", "refuted") else None,
+        grades={check: grade for check, group in _by_check(own) if (grade := _grade(group))},
         reasons=tuple(reasons),
         controls=tuple((_name(case), case.fired) for case in cases if case.is_control),
         constants=_constants(own),
@@ -208,6 +210,11 @@ def _comparisons(cases: Iterable[CaseRecord]) -> list[tuple[CaseRecord, Comparis
         if case.status == "completed" and case.reading != "vacuous"
         for comparison in case.comparisons
     ]
+
+
+def _carrying(cases: Sequence[CaseRecord]) -> Sequence[CaseRecord]:
+    """The cases that carry the statement: those of the checks that prove it, or of all where none does."""
+    return [case for case in cases if case.proves] or cases
 
 
 def _grade(cases: Iterable[CaseRecord]) -> Grade | None:

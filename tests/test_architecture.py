@@ -24,7 +24,7 @@ JUDGEMENT = [
     "catalogue evidence verdict",
     "records",
     "claim",
-    "doctor documents extras raised strict_json",
+    "checker doctor documents extras raised strict_json",
 ]
 GROUND = ["eosbench"]  # the __init__: a name that is taken from it counts as taken from its home
 
@@ -151,7 +151,7 @@ def test_no_imports_form_a_circle():
         ("eosbench.curvature._lanczos", "from ..dynamics import train"),
         ("eosbench.curvature", "from ..dynamics.training import train"),
         ("eosbench.dynamics._flows", "from eosbench import problems"),
-        ("eosbench.problems._scalar", "import eosbench.proof.trap as trap"),
+        ("eosbench.problems._scalar", "import eosbench.proof._trap as trap"),
         ("eosbench.verdict", "def f():\n    from eosbench.report import read"),
         ("eosbench.verdict", "from eosbench.evidence import Evidence"),
         ("eosbench.claim", "from . import evidence"),

@@ -565,7 +565,7 @@ def test_sharpness_that_is_not_reached_has_a_remedy_that_the_command_has(claims,
         "import jax.numpy as jnp\ndef loss(x):\n    return jnp.sum(x**4)\nparams = jnp.linspace(1, 2, 300)\n"
     )
     few = functools.partial(eosbench.curvature._sharpness, max_hvps=10)
-    monkeypatch.setattr("eosbench.curvature.sharpness", few)
+    monkeypatch.setattr("eosbench.curvature._sharpness", few)
     done = call("sharpness", "quartic:loss")
     assert done.exit_code == 2
     assert done.stderr.startswith("eosbench: not converged: the largest error is ")

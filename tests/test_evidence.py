@@ -1,5 +1,6 @@
 """Readings follow the margin and the uncertainty, and what is not evidence is refused."""
 
+import hashlib
 import json
 
 import jax.numpy as jnp
@@ -9,6 +10,7 @@ from scipy import stats
 
 from eosbench.claim import Case, Claim, Document, EvidenceError, Source
 from eosbench.evidence import Evidence, OutOfScope
+from eosbench.proof import Identity, IdentityCertificate, prove_identity
 from eosbench.records import to_json
 
 EPS = np.finfo(float).eps
@@ -240,17 +242,43 @@ def test_what_is_out_of_scope_ends_the_case_with_its_reason():
         new().out_of_scope("it needs a GPU; use one")
 
 
-def test_certificates_are_evidence():
-    class Certificate:
-        verified = True
+SQUARE = Identity((("square", "(x + y)**2", "=", "x**2 + 2*x*y + y**2"),), "x y")
+WRONG = Identity((("square", "(x + y)**2", "=", "x**2 + 101/50*x*y + y**2"),), "x y")  # by 1 %
 
-        def describe(self):
-            return {"boxes": 3, "seconds": 0.5}
 
+def test_certificates_are_evidence_and_kept():
     evidence = new()
-    evidence.proved("range", Certificate())
-    assert evidence.records[0].reading == "satisfied"
-    assert evidence.records[0].detail == {"boxes": 3, "seconds": 0.5}
+    evidence.proved("a square", prove_identity(SQUARE), SQUARE.theorem)
+    (record,) = evidence.records
+    assert record.reading == "satisfied"
+    assert record.detail["count"] == record.detail["checked: statements"] == 1
+    kept = record.certificate
+    assert kept.file.startswith("certificates/toy/claim/eta=1-a-square-")
+    assert hashlib.sha256(kept.content.encode()).hexdigest() == kept.sha256
+    assert json.loads(kept.content)["theorem"]["statements"] == [list(SQUARE.statements[0])]
+
+
+def test_what_neither_prover_nor_checker_accepts_is_violated():
+    evidence = new()
+    evidence.proved("a square", prove_identity(WRONG), WRONG.theorem)
+    (record,) = evidence.records
+    assert record.reading == "violated"
+    assert record.certificate is None
+    assert record.detail["checked: refused"] == "the two sides of 'square' differ by -1/50*x*y"
+
+
+@pytest.mark.parametrize(
+    ("identity", "failed", "theorem", "message"),
+    [
+        (WRONG, (), WRONG.theorem, "the prover takes it for proved, and the checker refuses it: the two sides"),
+        (SQUARE, ("square",), SQUARE.theorem, "the checker accepts the certificate, and the prover does not"),
+        (SQUARE, (), WRONG.theorem, "refuses it: the certificate states another theorem: statements"),
+        (SQUARE, (), {**SQUARE.theorem, "kind": "trap"}, "another theorem: kind is identity, not trap"),
+    ],
+)
+def test_a_prover_and_a_checker_that_differ_are_an_error(identity, failed, theorem, message):
+    with pytest.raises(EvidenceError, match=message):
+        new().proved("a square", IdentityCertificate(identity, failed), theorem)
 
 
 def test_seeds_depend_on_experiment_case_and_replicate_alone():

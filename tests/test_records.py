@@ -15,6 +15,7 @@ from eosbench.records import (
     LINES,
     VERDICTS,
     CaseRecord,
+    CertificateFile,
     Comparison,
     Curve,
     Outcome,
@@ -99,6 +100,7 @@ def test_every_line_and_all_it_holds_is_documented():
         "hypothesis": Requires,
         "comparison": Comparison,
         "curve": Curve,
+        "certificate": CertificateFile,
     }
     documented = {name: re.findall(r"`(\w+)`", row[0]) for name, row in columns("object").items()}
     assert documented == {name: names(cls) for name, cls in held.items()}

@@ -132,6 +132,16 @@ def test_the_weakest_grade_counts_and_only_that_of_its_cases():
     assert judge(CLAIM, [proved, exact, measured, FIRED]).grade == "measured"
 
 
+def test_checks_that_prove_carry_the_grade_and_each_check_has_its_own():
+    proof = case(records=[record(kind="proved")], check="test_proof", proves=True)
+    beside = case(check="test_beside")
+    judged = judge(CLAIM, [proof, beside, FIRED])
+    assert judged.grade == "proved"
+    assert judged.grades == {"test_proof": "proved", "test_beside": "measured"}
+    within = case(check="test_proof", proves=True)
+    assert judge(CLAIM, [proof, within, beside, FIRED]).grade == "measured"
+
+
 def test_the_worst_comparison_has_the_least_slack():
     near, unclear = record(slack=0.1, name="near"), record("indeterminate", slack=0.9, name="unclear")
     assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst.comparison.name == "near"

@@ -6,6 +6,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import scalar_factorization
+from eosbench.proof import Identity, prove_identity
 
 
 def scalar_sharpness(factors):
@@ -60,3 +61,14 @@ def test_every_step_shrinks_the_difference_of_squares(evidence, eta, power=2, st
     axes = ("step", "x² - y², over its start")
     evidence.series(f"eta = {eta:g}, most", np.arange(101), difference[:101, at[0]] / difference[0, at[0]], axes=axes)
     evidence.series(f"eta = {eta:g}, median", np.arange(101), difference[:101, at[1]] / difference[0, at[1]], axes=axes)
+
+
+@below_the_edge.check(controls={"1.02 in place of 1": dict(one="51/50")})
+def test_the_factor_of_a_step(evidence, one="1"):
+    """For every step size and start: 1 - eta² (xy - 1)²."""
+    identity = Identity(
+        (("x² - y² after a step", "(x - eta*r*y)**2 - (y - eta*r*x)**2", "=", f"({one} - eta**2*r**2)*(x**2 - y**2)"),),
+        "x y eta",
+        where={"r": "x*y - 1"},
+    )
+    evidence.proved("from every start", prove_identity(identity), identity.theorem)

@@ -7,6 +7,7 @@ import numpy as np
 from eosbench import Claim, Source, dynamics
 from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import scalar_factorization
+from eosbench.proof import Identity, prove_identity
 
 STARTS = np.array([[1.5, 0.5], [0.3, 0.2], [2.0, -0.4], [0.1, 1.9], [-1.2, -0.3]])
 
@@ -42,3 +43,19 @@ def test_gradient_flow_conserves_the_difference_of_squares(evidence, method="flo
     evidence.at_most("distance from the minimizers in the end", np.abs(x[:, -1] * y[:, -1] - 1), 1e-3)
     for start, path in zip(STARTS[:3], difference, strict=False):
         evidence.series(f"from ({start[0]:g}, {start[1]:g})", times, path, axes=("time", "x² - y²"))
+
+
+@gradient_flow.check(proves=True, controls={"a flow in y that is 2 % faster": dict(faster="51/50")})
+def test_the_difference_of_squares_has_no_derivative(evidence, faster="1"):
+    """Along dx/dt = -∂L/∂x and dy/dt = -∂L/∂y it is 2 x dx/dt - 2 y dy/dt, for L = (xy - 1)²/2 and any other f(xy).
+
+    The derivatives are the terms of first order in a change (a, b); r stands for f', whatever it is.
+    """
+    identity = Identity(
+        (
+            ("xy in first order", "(x + a)*(y + b)", "=", "x*y + (y*a + x*b) + a*b"),
+            ("d(x² - y²)/dt", f"2*x*(-r*y) - {faster}*2*y*(-r*x)", "=", "0"),
+        ),
+        "x y a b r",
+    )
+    evidence.proved("from every start", prove_identity(identity), identity.theorem)

@@ -8,6 +8,7 @@ from eosbench import Claim, Source
 from eosbench.curvature import dense_sharpness, stableness
 from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import curved_valley, quartic, valley
+from eosbench.proof import Identity, prove_identity
 
 from .setting import descent_bound, hyperbola
 
@@ -65,6 +66,42 @@ def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129,
     shown, axes = eta * smoothness < 6, ("eta l", "change of the loss / (eta ‖∇L‖²)")
     evidence.series("steps", (eta * smoothness)[shown], ((after - before) / size)[shown], axes=axes, style="points")
     evidence.series("bound", [0, 6], [-1, 2], axes=axes, style="reference")
+
+
+def taylor(half, drop="1/2"):
+    """The lemma from Taylor's theorem, and that the loss drops by eta c/2 gᵀg where eta l = 2 - c.
+
+    By the theorem L(θ') = L(θ) - eta gᵀg + eta²/2 gᵀHg for the Hessian H at a point of the segment; S <= l there, so
+    that p = l gᵀg - gᵀHg is not negative.
+    """
+    statements = (
+        ("the bound", f"-{half}*eta*(2 - eta*l)*g.T@g", ">=", "after - before"),
+        ("the loss drops", "-after + before", ">=", f"{drop}*eta*c*g.T@g"),
+    )
+    return Identity(
+        statements,
+        "eta l p c before after",
+        {"g": ("p", "1"), "H": ("p", "p", "symmetric")},
+        given=(
+            ("after", "before - eta*g.T@g + 1/2*eta**2*g.T@H@g"),
+            ("p", "l*g.T@g - g.T@H@g"),
+            ("eta*l", "2 - c"),
+        ),
+        positive="eta c",
+        nonnegative="p",
+        remainder={
+            "the bound": "-given1 - 1/2*eta**2*given2",
+            "the loss drops": "-given1 - 1/2*eta**2*given2 - 1/2*eta*(g.T@g)*given3",
+        },
+        excess={"the bound": "1/2*eta**2*p", "the loss drops": "1/2*eta**2*p"},
+    )
+
+
+@inequality.check(proves=True, controls={"2 % more": dict(half="51/100")})
+def test_the_lemma_by_taylors_theorem(evidence, half="1/2"):
+    """Taylor's theorem with Lagrange's remainder is taken as known; the rest is an inequality of polynomials."""
+    identity = taylor(half)
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)
 
 
 def parabola_with_a_ledge(x):
@@ -130,3 +167,10 @@ def test_the_loss_drops_below_two_over_the_largest_sharpness(evidence, loss, sha
 
     axes = ("eta λ_max", "change of the loss / (eta ‖∇L‖²)")
     evidence.series("steps", eta * bound, (after - before) / size, axes=axes, style="points")
+
+
+@strict_decrease.check(proves=True, controls={"2 % more": dict(drop="51/100")})
+def test_the_loss_drops_by_taylors_theorem(evidence, drop="1/2"):
+    """By eta c/2 ‖∇L‖² or more, where eta λ_max = 2 - c: Taylor's theorem is taken as known, as for the lemma."""
+    identity = taylor("1/2", drop)
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)

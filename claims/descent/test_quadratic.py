@@ -7,6 +7,7 @@ from eosbench import Claim, Source
 from eosbench.curvature import dense_sharpness
 from eosbench.dynamics import gd_step, gradient_descent, trajectory
 from eosbench.problems import Quadratic
+from eosbench.proof import Identity, prove_identity
 
 from .setting import descent_bound, hyperbola
 
@@ -19,6 +20,16 @@ def random_quadratic(random):
     basis = np.linalg.qr(random.normal(size=(5, 5)))[0]
     return Quadratic.with_spectrum(SPECTRUM, basis), basis
 
+
+def prove(evidence, identity):
+    """An identity about quadratics ½ θᵀAθ of any dimension; their gradient is g = Aθ."""
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)
+
+
+QUADRATIC = dict(
+    matrices={"A": ("p", "p", "symmetric"), "x": ("p", "1"), "t": ("p", "1"), "v": ("p", "1")},
+    where={"g": "A@x", "x1": "x - eta*g"},
+)
 
 tight_on_quadratics = Claim(
     "descent/tight-on-quadratics",
@@ -80,6 +91,34 @@ def test_gradient_descent_diverges_from_two_over_the_top_eigenvalue_on(evidence,
     evidence.series("2/λ_1", [2, 2], [ratio.min(), ratio.max()], axes=axes, style="reference", scale="semilogy")
 
 
+@tight_on_quadratics.check(
+    proves=True, controls={"the bound 2 % larger": dict(half="51/100"), "2.04 in place of 2": dict(two="51/25")}
+)
+def test_tightness_on_every_quadratic(evidence, half="1/2", two="2"):
+    """The change of the loss is the bound less eta²/2 gᵀ(l - A) g, which vanishes where A g = l g; and there is such g.
+
+    For v with A v = λ v the component vᵀθ is multiplied by 1 - eta λ, which is beyond 1 in magnitude for eta λ > 2,
+    written as 2 + c with c > 0: it diverges exponentially.
+    """
+    change, bound = "1/2*x1.T@A@x1 - 1/2*x.T@A@x", f"{half}*eta*({two} - eta*la)*g.T@g"
+    statements = (
+        ("∇L = Aθ", "1/2*(x + t).T@A@(x + t)", "=", "1/2*x.T@A@x + g.T@t + 1/2*t.T@A@t"),
+        ("change of the loss", change, "=", f"-{bound} - 1/2*eta**2*g.T@(la*g - A@g)"),
+        ("vᵀθ after a step", "v.T@x1", "=", "(1 - eta*la)*v.T@x"),
+        ("(1 - eta λ)² for eta λ = 2 + c", "(1 - (2 + c))**2", ">", "1"),
+    )
+    identity = Identity(
+        statements,
+        "eta la c",
+        **QUADRATIC,
+        given=(("v.T@A", "la*v.T"),),
+        positive="c",
+        remainder={"vᵀθ after a step": "-eta*given1@x"},
+        excess={"(1 - eta λ)² for eta λ = 2 + c": "2*c + c**2"},
+    )
+    prove(evidence, identity)
+
+
 GROWTH = 1e6  # of the distance, on the way to infinity
 
 diverges_above_threshold = Claim(
@@ -112,6 +151,26 @@ def test_a_quadratic_is_left_for_good(evidence, product, top=1.0):
     evidence.at_least(
         "distance after 400 steps over that at the start", np.abs(ends).max(1) / np.abs(starts).max(1), GROWTH
     )
+
+
+@diverges_above_threshold.check(proves=True, controls={"a factor 2 % off": dict(one="51/50")})
+def test_every_quadratic_is_left_for_good(evidence, one="1"):
+    """With A v = λ v, vᵀθ is multiplied by 1 - eta λ in every step: with eta λ = 2 + c its square grows by (1 + c)²."""
+    statements = (
+        ("vᵀθ after a step", "v.T@x1", "=", f"({one} - eta*la)*v.T@x"),
+        ("(1 - eta λ)² for eta λ = 2 + c", "(1 - (2 + c))**2", "=", "(1 + c)**2"),
+        ("the growth", "(1 + c)**2", ">", "1"),
+    )
+    identity = Identity(
+        statements,
+        "eta la c",
+        **QUADRATIC,
+        given=(("v.T@A", "la*v.T"),),
+        positive="c",
+        remainder={"vᵀθ after a step": "-eta*given1@x"},
+        excess={"the growth": "2*c + c**2"},
+    )
+    prove(evidence, identity)
 
 
 @diverges_above_threshold.counterexample(eta=3.0, x0=0.1)
@@ -177,6 +236,38 @@ def test_every_mode_by_itself(evidence, eta, lowest=0.3, first=1.0):
         evidence.series(label, np.arange(STEPS + 1)[shown], history[shown, k] / start[k], axes=axes)
 
 
+@quadratic_regimes.check(
+    proves=True,
+    controls={"1.02 in place of 1": dict(one="51/50"), "2.04 in place of 2": dict(two="51/25")},
+)
+def test_the_regimes_of_every_mode(evidence, one="1", two="2"):
+    """A step multiplies vᵀθ by f = 1 - eta λ if A v = λ v, and t steps by f^t (by induction).
+
+    With positive a, b and c: for eta λ = 2 + c it is f < -1; for eta λ = 1 + a with a + b = 1, -1 < f < 0; for
+    eta λ = a, with a + b = 1, 0 < f < 1.
+    """
+    beyond, between, below = "f < -1 for eta λ > 2", "-1 < f for 1 < eta λ < 2", "f < 0 for 1 < eta λ < 2"
+    monotone, shrinks = "0 < f for eta λ < 1", "f < 1 for eta λ < 1"
+    statements = (
+        ("vᵀθ after a step", "v.T@x1", "=", "(1 - eta*la)*v.T@x"),
+        (beyond, "-1", ">", f"1 - ({two} + c)"),
+        (between, "1 - (1 + a)", ">", "-1"),
+        (below, "0", ">", f"1 - ({one} + a)"),
+        (monotone, "1 - a", ">", "0"),
+        (shrinks, "1", ">", "1 - a"),
+    )
+    identity = Identity(
+        statements,
+        "eta la a b c",
+        **QUADRATIC,
+        given=(("v.T@A", "la*v.T"), ("a + b", "1")),
+        positive="a b c",
+        remainder={"vᵀθ after a step": "-eta*given1@x", between: "-given2", monotone: "-given2"},
+        excess={beyond: "c", between: "b", below: "a", monotone: "b", shrinks: "a"},
+    )
+    prove(evidence, identity)
+
+
 @quadratic_regimes.counterexample(eta=0.2)
 def test_the_printed_exponent(evidence, eta):
     spectrum, start = np.array([4.0, 2.5, 1.0, 0.3]), np.ones(4)
@@ -218,6 +309,30 @@ def test_the_rate_rises_with_the_curvature(evidence, top):
     rates = contraction(spectrum, eta)
     evidence.monotone("rate of convergence as the curvature rises", rates, direction="increasing")
     evidence.series(f"eta λ up to {top:g}", eta * spectrum, rates, axes=("eta λ", "rate per step"), style="points")
+
+
+@high_curvature_is_faster.check(proves=True, controls={"2.04 in place of 2": dict(two="51/25")})
+def test_which_of_two_curvatures_is_faster(evidence, two="2"):
+    """The squares of the two factors differ by eta (λ_a - λ_b)(2 - eta (λ_a + λ_b)).
+
+    Of two directions with λ_a > λ_b the steep one is the faster one if and only if eta (λ_a + λ_b) < 2. This is so
+    where eta λ_a <= 1: with eta λ_b = s > 0, eta λ_a = s + d, and s + d + e = 1, for d > 0 and e >= 0.
+    """
+    exact, faster = "(1 - eta λ_b)² - (1 - eta λ_a)²", "the same for eta λ <= 1"
+    statements = (
+        (exact, "(1 - eta*q)**2 - (1 - eta*p)**2", "=", f"eta*(p - q)*({two} - eta*(p + q))"),
+        (faster, "(1 - s)**2", ">", "(1 - s - d)**2"),
+    )
+    identity = Identity(
+        statements,
+        "eta p q s d e",
+        given=(("s + d + e", "1"),),
+        positive="s d",
+        nonnegative="e",
+        remainder={faster: "-2*d*given1"},
+        excess={faster: "d**2 + 2*d*e"},
+    )
+    prove(evidence, identity)
 
 
 @high_curvature_is_faster.counterexample(eta=0.45, steep=4.0, flat=1.0)

@@ -6,6 +6,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, trajectory
 from eosbench.problems import LinearNetwork, power_law_inputs, random_units
+from eosbench.proof import Identity, prove_identity
 
 from .setting import D, M, N, descend, network, short_run, top_vectors
 
@@ -104,6 +105,36 @@ def test_the_constant_two_is_sharp(evidence, gaps):
         losses.append((np.linalg.eigvalsh(gram)[-1] - gram[0, 0]) * m / c)
     evidence.monotone("(S - v_1ᵀ M v_1) m/c as λ_2 comes near λ_1", losses, direction="increasing")
     evidence.constant("2 in 2c/m", 2.0, losses[-1], 1e-4)
+
+
+@sandwich.check(proves=True, controls={"1.96 in place of 2": dict(two="49/25")})
+def test_the_loss_of_v_1_is_at_most_2c_over_m(evidence, two="2"):
+    """For all networks. With E = XᵀWᵀWX - (m/d) Σ, M = 2/(mn) ((‖A‖² + m/d) Σ + E); h is 1/n, k² is 1/m.
+
+    Let v be v_1 and w the top eigenvector of M, both of length one. Not negative are o = λ_1 - wᵀΣw, as λ_1 is the
+    largest eigenvalue of Σ, and a = cn/2 - wᵀEw and b = cn/2 + vᵀEv, by Assumption 5. The other side of the lemma says
+    that wᵀMw is the largest eigenvalue of M.
+    """
+    name = "2c/m - (S - v_1ᵀ M v_1)"
+    identity = Identity(
+        ((name, f"{two}*c*k**2 - (w.T@M@w - v.T@M@v)", ">=", "0"),),
+        "h k n c ratio la o a b",
+        {"A": ("m", "1"), "S": ("n", "n", "symmetric"), "E": ("n", "n", "symmetric"), "w": ("n", "1"), "v": ("n", "1")},
+        {"M": "2*h*k**2*((A.T@A + ratio)*S + E)"},
+        given=(
+            ("o", "la - w.T@S@w"),
+            ("v.T@S@v", "la"),
+            ("a", "1/2*c*n - w.T@E@w"),
+            ("b", "1/2*c*n + v.T@E@v"),
+            ("h*n", "1"),
+        ),
+        nonnegative="h ratio o a b",
+        remainder={
+            name: "2*h*k**2*((A.T@A + ratio)*(given2 - given1) - given3 - given4) - 2*c*k**2*given5",
+        },
+        excess={name: "2*h*k**2*((A.T@A + ratio)*o + a + b)"},
+    )
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)
 
 
 DRAWS = 20

@@ -5,8 +5,16 @@ import numpy as np
 
 from eosbench import Claim, Source
 from eosbench.problems import LinearNetwork
+from eosbench.proof import Identity, prove_identity
 
-from .setting import D, M, N, short_run, top_vectors
+from .setting import ALGEBRA, GRADIENT, D, M, N, short_run, top_vectors
+
+
+def prove(evidence, *statements, **more):
+    """Statements about the network and one step, and what its derivatives are."""
+    identity = Identity((*GRADIENT, *statements), **{**ALGEBRA, **more})
+    evidence.proved("in matrices of any size", prove_identity(identity), identity.theorem)
+
 
 gram_form = Claim(
     "linear/gram-form",
@@ -28,6 +36,24 @@ def test_the_gram_matrix_of_the_derivatives(evidence, start, columns=D + 1):
         units = np.column_stack([states.A[step], states.W[step]])
         J = np.asarray(net.jacobian(units)).reshape(N, M, D + 1)[:, :, :columns].reshape(N, -1)
         evidence.equal(f"M after {step} steps", 2 / N * J @ J.T, states.M[step])
+
+
+@gram_form.check(proves=True, controls={"the first term 2 % larger": dict(first="51/50")})
+def test_the_gram_matrix_for_all_networks(evidence, first="1"):
+    """Row i of ∂F/∂A is k (W X)ᵀ, and ∂F_i/∂W_ab = k A_a X_bi: summed over a and b, k² AᵀA XᵀX.
+
+    Both follow from F along (a, w), whose inner products with c and e are these.
+    """
+    of_a, of_w = "k*X.T@W.T@a", "k*X.T@w.T@A"
+    prove(
+        evidence,
+        ("∂F/∂A (∂F/∂A)ᵀ", "(k*X.T@W.T)@(k*X.T@W.T).T", "=", "k**2*X.T@W.T@W@X"),
+        ("∂F along ∂(cᵀF)/∂A", "k*X.T@W.T@(k*W@X@c)", "=", "k**2*X.T@W.T@W@X@c"),
+        ("∂F along ∂(cᵀF)/∂W", "k*X.T@(k*A@c.T@X.T).T@A", "=", "k**2*(A.T@A)*S@c"),
+        ("∂(cᵀF) along (a, w)", f"c.T@({of_a} + {of_w})", "=", "(k*W@X@c).T@a + k*A.T@w@X@c"),
+        ("M c", f"2*h*({first}*k**2*(A.T@A)*S@c + k**2*X.T@W.T@W@X@c)", "=", "M@c"),
+        matrices={**ALGEBRA["matrices"], "c": ("n", "1")},
+    )
 
 
 def gauss_newton(X, Y, states):
@@ -68,6 +94,28 @@ def test_the_eigenvalues_of_m_are_twice_those_of_g(evidence, start, matrix=gauss
     evidence.close("the other eigenvalues of G", of_g[D:], 0, 1e-12 * of_g[0])
 
 
+@gauss_newton_spectrum.check(proves=True, controls={"2.04 in place of 2": dict(twice="51/25")})
+def test_an_eigenvector_of_one_is_mapped_to_one_of_the_other(evidence, twice="2"):
+    """J maps an eigenvector of G to one of M of twice the eigenvalue μ, and Jᵀ maps back; no vector is lost if μ ≠ 0.
+
+    Vectors of one eigenspace that are orthogonal stay so, as <J u, J v> = n μ <u, v>: the multiplicities agree.
+    """
+    statements = (
+        ("M J v = 2 μ J v", "2*h*J@J.T@J@v", "=", f"{twice}*mu*J@v"),
+        ("<J u, J v> = n μ <u, v>", "h*(J@u).T@J@v", "=", "mu*u.T@v"),
+        ("G Jᵀ z = (λ/2) Jᵀ z", f"{twice}*h*J.T@J@J.T@z", "=", "la*J.T@z"),
+    )
+    given = (("h*J.T@J@v", "mu*v"), ("2*h*J@J.T@z", "la*z"))
+    remainder = {
+        statements[0][0]: "2*J@given1",
+        statements[1][0]: "u.T@given1",
+        statements[2][0]: "J.T@given2",
+    }
+    matrices = {"J": ("n", "p"), "v": ("p", "1"), "u": ("p", "1"), "z": ("n", "1")}
+    identity = Identity(statements, "h mu la", matrices, given=given, remainder=remainder)
+    evidence.proved("in matrices of any size", prove_identity(identity), identity.theorem)
+
+
 @gauss_newton_spectrum.counterexample(start="symmetric")
 def test_they_are_not_the_same(evidence, start):
     X, Y, _, states = short_run(evidence.seed(), start)
@@ -96,6 +144,11 @@ def test_the_update_of_the_residual(evidence, start, second=1.0):
     change = -eta * np.einsum("ti,tij->tj", now.D, now.M)
     change += second * 4 * eta**2 / (N**2 * M) * (now.F * now.D).sum(1)[:, None] * (now.D @ X.T @ X)
     evidence.equal("D_t+1 - D_t", np.diff(now.D, axis=0), change[:-1], scale=np.abs(now.D).max())
+
+
+@error_dynamics.check(proves=True, controls={"the second term 2 % larger": dict(second="102/25")})
+def test_the_update_of_the_residual_for_all_networks(evidence, second="4"):
+    prove(evidence, ("D_t+1 - D_t", "D1 - D", "=", f"-eta*M@D + {second}*eta**2*h**2*k**2*(F.T@D)*S@D"))
 
 
 def norm_change(states, X, eta):
@@ -127,6 +180,13 @@ def test_the_update_of_the_second_layers_norm(evidence, start, second=1.0):
     norm = (states.A**2).sum(1)
     predicted = change - (1 - second) * eta**2 * of_second_order
     evidence.equal("change of ‖A‖²", np.diff(norm), predicted[:-1], scale=norm.max())
+
+
+@norm_dynamics.check(proves=True, controls={"the first term 2 % larger": dict(first="102/25")})
+def test_the_update_of_the_norm_for_all_networks(evidence, first="4"):
+    gradient = "(2*h*k*W@X@D)"
+    change = f"-{first}*eta*h*F.T@D + eta**2*{gradient}.T@{gradient}"
+    prove(evidence, ("‖A_t+1‖² - ‖A_t‖²", "A1.T@A1 - A.T@A", "=", change))
 
 
 def outer(a, b):
@@ -178,6 +238,22 @@ def test_the_update_of_the_gram_matrix(evidence, start, share=1.0):
     evidence.equal("M_t+1 - M_t", np.diff(states.M, axis=0), predicted[:-1], scale=np.abs(states.M).max())
 
 
+FIRST = "2*(F.T@D)*S + F@D.T@S + S@D@F.T"
+SECOND = "(D.T@X.T@W.T@W@X@D)*S + (A.T@A)*S@D@D.T@S"
+
+
+@gram_dynamics.check(
+    proves=True,
+    controls={
+        "the first term 2 % larger": dict(first="102/25"),
+        "the sign as printed": dict(terms="2*(F.T@D)*S + F@D.T@S - S@D@F.T"),
+    },
+)
+def test_the_update_of_the_gram_matrix_for_all_networks(evidence, first="4", terms=FIRST):
+    change = f"-{first}*eta*h**2*k**2*({terms}) + 8*eta**2*h**3*k**4*({SECOND})"
+    prove(evidence, ("M_t+1 - M_t", "M1 - M", "=", change))
+
+
 @gram_dynamics.counterexample(start="generic")
 def test_the_printed_sign(evidence, start):
     X, _, eta, states = short_run(evidence.seed(), start)
@@ -220,3 +296,25 @@ def test_the_growth_along_every_mode(evidence, start, mode=1):
     axes = ("step", "v_1ᵀ (M_t+1 - M_t) v_1")
     evidence.series("measured", np.arange(len(grown)), grown[:, 0], axes=axes)
     evidence.series("bound", np.arange(len(grown)), bound[:, 0], axes=axes, style="reference")
+
+
+@mode_inequality.check(
+    proves=True,
+    controls={"the bound 2 % larger": dict(bound="204/25"), "only the first term": dict(modes="0")},
+)
+def test_the_growth_along_every_mode_for_all_networks(evidence, bound="8", modes="1"):
+    """For a unit v with Σ v = λ v; what is left of v_iᵀ (M_t+1 - M_t) v_i is a sum of squares."""
+    name = "v_iᵀ (M_t+1 - M_t) v_i"
+    right = f"-{bound}*la*eta*h**2*k**2*(F.T@D + {modes}*(v.T@F)*(D.T@v))"
+    squares = "8*eta**2*h**3*k**4*((W@X@D).T@(W@X@D)*((X@v).T@(X@v)) + (A.T@A)*(v.T@X.T@X@D)**2)"
+    of_given = "-8*eta*h**2*k**2*((F.T@D)*(v.T@given1 + la*given2) + (v.T@F)*(D.T@given1))"
+    prove(
+        evidence,
+        (name, "v.T@(M1 - M)@v", ">=", right),
+        scalars=f"{ALGEBRA['scalars']} la",
+        matrices={**ALGEBRA["matrices"], "v": ("n", "1")},
+        given=(("S@v", "la*v"), ("v.T@v", "1")),
+        nonnegative="h",
+        excess={name: squares},
+        remainder={name: of_given},
+    )

@@ -8,6 +8,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, iterate, two_cycle
 from eosbench.problems import MatrixFactorization, quartic
+from eosbench.proof import Identity, prove_identity
 
 from .setting import target
 
@@ -128,6 +129,82 @@ def test_the_threshold_of_the_balanced_orbit(evidence, eta):
     values = [multiplier(second) for second in grid]
     axes = ("eta (1 + λ2)", "largest Floquet multiplier")
     evidence.series(f"eta = {eta:g}", eta * (1 + grid), values, axes=axes)
+
+
+@balanced_orbit.check(controls={"2.04 in place of 2": dict(two="51/25")})
+def test_the_block_from_which_the_threshold_comes(evidence, two="2"):
+    """On the balanced orbit Y = Z = diag(δ, s), λ2 = s², a change (A, B) of Y and Z splits into blocks.
+
+    By `a step in first order`, the entries off the diagonal change among themselves, and their sums A + B and
+    differences A - B apart. The sums have the multiplier 1 of the rotations, with the vector (δ, -s), and
+    1 - eta (1 - λ2)(1 + eta λ2). The differences have over two steps, with k = 2 - eta (1 + λ2), the determinant
+    1 - k (1 + eta - k) and the trace k² - (3 - eta) k + 6 - 4 eta: from this block comes eta (1 + λ2) = 2, where a pair
+    of complex multipliers passes |μ| = 1. For 0 < k < 1 + eta both lie inside: det < 1 and |trace| < 1 + det, as
+    eta > 1 and 6 - 4 eta > 0; for k < 0, det > 1. On the diagonal are 9 - 2 (1 + eta)² and 3 - 2 eta, and 1 - 2 eta λ2
+    with the 1 of the balanced orbit's neighbours. A further eigenvalue of C has a block of its own, with λ_j for λ2.
+    """
+    eigenvector, sums, det, trace = "(δ_1, -s) to (δ_2, -s)", "det of the sums", "det", "trace"
+    inside, outside, plus, minus = "det < 1", "det > 1", "1 + det + trace", "1 + det - trace"
+    difference = ("dA12 - dB12", "dA21 - dB21")
+    factor = "(1 - eta*(x**2 - 1) - eta*s**2)*(1 - eta*x**2) - eta**2*s**2*x**2"
+    first, second = (factor.replace("x", name) for name in ("d1", "d2"))
+    of_differences = "((1 + eta*(x**2 - 1) - eta*s**2)*(1 - eta*x**2) - eta**2*s**2*x**2)"
+    a, c = "(1 + eta*(x**2 - 1) - eta*s**2)", "(1 - eta*x**2)"
+
+    def both(formula):
+        return f"{formula.replace('x', 'd1')}*{formula.replace('x', 'd2')}"
+
+    statements = (
+        (
+            "a step in first order",
+            "(Y + A) - eta*((Y + A)@(Z + B).T - C)@(Z + B)",
+            "=",
+            "Y - eta*R@Z + (A - eta*(dR@Z + R@B)) - eta*(dR@B + A@B.T@(Z + B))",
+        ),
+        ("differences, 12", difference[0], "=", "(1 + eta*rho - eta*s**2)*(A12 - B12) + eta*s*d1*(A21 - B21)"),
+        ("differences, 21", difference[1], "=", "eta*s*d1*(A12 - B12) + (1 - eta*d1**2)*(A21 - B21)"),
+        ("sums, 12", "dA12 + dB12", "=", "(1 - eta*rho - eta*s**2)*(A12 + B12) - eta*s*d1*(A21 + B21)"),
+        ("sums, 21", "dA21 + dB21", "=", "-eta*s*d1*(A12 + B12) + (1 - eta*d1**2)*(A21 + B21)"),
+        (eigenvector, "(1 - eta*rho - eta*s**2)*d1 + eta*s*d1*s", "=", "d1 - eta*(d1**2 - 1)*d1"),
+        ("the same, second", "-eta*s*d1*d1 - (1 - eta*d1**2)*s", "=", "-s"),
+        (sums, f"({first})*({second})", "=", "1 - eta*(1 - s**2)*(1 + eta*s**2)"),
+        (det, both(of_differences), "=", "1 - k*(1 + eta - k)"),
+        (trace, f"{both(a)} + 2*eta**2*s**2*d1*d2 + {both(c)}", "=", "k**2 - (3 - eta)*k + 6 - 4*eta"),
+        (minus, "1 + (1 - k*(1 + eta - k)) - (k**2 - (3 - eta)*k + 6 - 4*eta)", "=", "2*(eta - 1)*eta*(1 + s**2)"),
+        (plus, "1 + (1 - k*(1 + eta - k)) + (k**2 - (3 - eta)*k + 6 - 4*eta)", "=", "2*(k - 1)**2 + 6 - 4*eta"),
+        (inside, "1", ">", "1 - q*q1"),
+        (outside, "1 + q*(1 + eta + q)", ">", "1"),
+    )
+    p = "(given2**2 + 2*given2)"
+    c0 = f"(eta - eta*s**2 - {p})"
+    identity = Identity(
+        statements,
+        "eta s d1 d2 A12 A21 B12 B21 q q1",
+        dict.fromkeys("ABYZ", ("d", "e")) | {"C": ("d", "d")},
+        {
+            "R": "Y@Z.T - C",
+            "dR": "A@Z.T + Y@B.T",
+            "rho": "d1**2 - 1",
+            "k": f"{two} - eta*(1 + s**2)",
+            "R12": "A12*s + d1*B21",
+            "R21": "A21*d1 + s*B12",
+            "dA12": "A12 - eta*(R12*s + rho*B12)",
+            "dA21": "A21 - eta*R21*d1",
+            "dB12": "B12 - eta*(R21*s + rho*A12)",
+            "dB21": "B21 - eta*R12*d1",
+        },
+        given=(("eta*(d1**2 + d2**2)", "1 + eta"), ("eta*d1*d2", "1")),
+        positive="q q1 eta",
+        remainder={
+            sums: f"{c0}**2 + {c0}*(given1 - 1)*(1 + eta + given1) + (given1 - 1)**2*(1 + {p})"
+            " - (1 - eta*(1 - s**2)*(1 + eta*s**2))",
+            det: f"(k + {p})**2 - (1 + given1)*(k + {p})*(1 + eta + given1) + (1 + given1)**2*(1 + {p})"
+            " - (k**2 - k*(1 + eta) + 1)",
+            trace: "(k - 2)*given1 + 2*given2**2 + (4 + 2*eta*s**2)*given2",
+        },
+        excess={inside: "q*q1", outside: "q*(1 + eta + q)"},
+    )
+    evidence.proved("for every eta and λ2", prove_identity(identity), identity.theorem)
 
 
 @balanced_orbit.check(

@@ -7,6 +7,7 @@ import numpy as np
 
 from eosbench import Claim, Source, problems
 from eosbench.problems import MatrixFactorization
+from eosbench.proof import Identity, prove_identity
 
 from .setting import target
 
@@ -77,6 +78,56 @@ def test_the_condition_along_the_top_direction(evidence, d, direction="leading",
     evidence.equal("(3 L'''² - L'' L'''')/L''²", measured, predicted, ulps=2**16, scale=np.abs(predicted).max())
     rounding = 64 * np.finfo(float).eps * (3 * third**2 + np.abs(second * fourth)) / second**2
     evidence.at_least("(3 L'''² - L'' L'''')/L''²", measured, 0, uncertainty=rounding)
+
+
+@one_d_condition.check(proves=True, controls={"97.92 in place of 96": dict(number="2448/25")})
+def test_the_condition_along_the_top_direction_in_every_dimension(evidence, number="96"):
+    """The direction is (A, B) = (s_Z a v_Zᵀ, s_Y b v_Yᵀ)/√N with the top singular vectors and N = s_Y² + s_Z².
+
+    In the statements A and B are without 1/√N, and r is √N. At Y Zᵀ = C the Hessian takes (A, B) to (P Z, Pᵀ Y) with
+    P = A Zᵀ + Y Bᵀ, here N times (A, B). It is the largest eigenvalue, since ‖P‖ <= s_Z ‖A‖ + s_Y ‖B‖, and
+    (s_Z p + s_Y q)² <= N (p² + q²). Along the direction the loss is ½ ‖t P/r + t² A Bᵀ/r²‖², and ‖a bᵀ‖ = 1.
+    """
+    statements = (
+        ("A Zᵀ + Y Bᵀ", "P", "=", "N*a@b.T"),
+        ("A Bᵀ", "A@B.T", "=", "sY*sZ*(vZ.T@vY)*a@b.T"),
+        ("P Z", "P@Z", "=", "N*A"),
+        ("Pᵀ Y", "P.T@Y", "=", "N*B"),
+        ("N (p² + q²)", "N*(p**2 + q**2)", ">=", "(sZ*p + sY*q)**2"),
+        ("the loss", "1/2*(r*t + ka*t**2)**2", "=", "1/2*L2*t**2 + 1/6*L3*t**3 + 1/24*L4*t**4"),
+        ("3 L'''² - L'' L''''", "N*(3*L3**2 - L2*L4)", "=", f"{number}*sY**2*sZ**2*(vZ.T@vY)**2"),
+    )
+    rest = "(sZ*a@given1.T + sY*given3@b.T)"
+    identity = Identity(
+        statements,
+        "sY sZ p q r t ka",
+        {"Y": ("d", "e"), "Z": ("d", "e")} | dict.fromkeys("ab", ("d", "1")) | dict.fromkeys(("vY", "vZ"), ("e", "1")),
+        {
+            "N": "sY**2 + sZ**2",
+            "A": "sZ*a@vZ.T",
+            "B": "sY*b@vY.T",
+            "P": "A@Z.T + Y@B.T",
+            "L2": "r**2",
+            "L3": "6*r*ka",
+            "L4": "12*ka**2",
+        },
+        given=(
+            ("Z@vZ", "sZ*b"),
+            ("Z.T@b", "sZ*vZ"),
+            ("Y@vY", "sY*a"),
+            ("Y.T@a", "sY*vY"),
+            ("r**2", "N"),
+            ("r**2*ka", "sY*sZ*(vZ.T@vY)"),
+        ),
+        remainder={
+            "A Zᵀ + Y Bᵀ": rest,
+            "P Z": f"{rest}@Z + N*a@given2.T",
+            "Pᵀ Y": f"{rest}.T@Y + N*b@given4.T",
+            "3 L'''² - L'' L''''": "-96*given5*r**2*ka**2 + 96*(given6**2 + 2*given6*sY*sZ*(vZ.T@vY))",
+        },
+        excess={"N (p² + q²)": "(sY*p - sZ*q)**2"},
+    )
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)
 
 
 @one_d_condition.counterexample(y=(3.0, 0.1), c=(1.0, 0.5))

@@ -1,14 +1,21 @@
 """Losses of one variable that have an orbit of period two just beyond the edge."""
 
 from fractions import Fraction
+from math import factorial
 
 from eosbench import Claim, Source
-from eosbench.proof import IdentityCertificate, prove_existence, variables
-from eosbench.proof.families import taylor_descent
+from eosbench.proof import Identity, prove_existence, prove_identity
+from eosbench.proof._families import taylor_descent
 
 
 def exact(numbers):
     return tuple(Fraction(number) for number in numbers)
+
+
+def theorem(derivatives, end, bracket):
+    """Every start between the minimizer 0 and `end` has period two at some step size strictly inside the bracket."""
+    terms = [f"({d})/{factorial(k)}*x**{k}" for k, d in enumerate(derivatives, start=2) if d]
+    return dict(kind="existence", loss=" + ".join(terms), minimizer="0", end=str(end), bracket=[*map(str, bracket)])
 
 
 QUARTIC = ("2", "6", "6")  # f'', f''', f'''' of ¼(x² - 1)² at 1
@@ -54,11 +61,12 @@ def test_every_start_is_on_an_orbit_at_some_step_size_of_the_bracket(evidence, l
     evidence.requires("3f'''² - f''f'''' > 0", 3 * f3**2 - f2 * f4 > 0)
     evidence.requires("epsilon f''' > 0", epsilon * f3 > 0)
     bracket = 2 / f2, 2 / (f2 - abs(epsilon * f3))
-    evidence.proved("an orbit for every start", prove_existence(taylor_descent((f2, f3, f4)), -epsilon, bracket))
+    certificate = prove_existence(taylor_descent((f2, f3, f4)), -epsilon, bracket)
+    evidence.proved("an orbit for every start", certificate, theorem((f2, f3, f4), -epsilon, bracket))
 
 
-@existence_1d.check(controls={"f'''' with twice its weight": dict(weight=4)})
-def test_the_signs_at_both_ends_for_every_loss(evidence, weight=2):
+@existence_1d.check(controls={"f'''' with twice its weight": dict(weight="4"), "by 2 %": dict(weight="51/25")})
+def test_the_signs_at_both_ends_for_every_loss(evidence, weight="2"):
     """There is such an epsilon for every f that has four derivatives at the minimizer, with f'' > 0.
 
     There f' = f'' g with g(z) = z + b z² + (c + r) z³, where z = x - x̄, 2b f'' = f''', 6c f'' = f'''' and r -> 0 as
@@ -72,23 +80,40 @@ def test_the_signs_at_both_ends_for_every_loss(evidence, weight=2):
     For every small enough epsilon H/z thus has opposite signs at the two ends, for all t at once, and F(F(x0)) = x0
     at some eta between them. How small that is the identity does not say; the boxes prove a given one.
     """
-    z, b, c, r, after, t, e, f2 = variables("z", "b", "c", "r", "r'", "t", "epsilon", "f''")
-    bend, lead = 2 * b * e, 4 * b**2 - weight * c - r - after  # 2/(1 - bend) is the upper end, in units of 1/f''
-
-    def displacement(z, denominator):
-        """The cube of the denominator times H/f'' after a step of size 2/(denominator f'')."""
-        g = z + b * z**2 + (c + r) * z**3
-        moved = denominator * z - 2 * g  # the denominator times what z is after the step
-        return denominator**3 * g + denominator**2 * moved + denominator * b * moved**2 + (c + after) * moved**3
-
-    lower, upper = displacement(z, 1 + 0 * z), displacement(-t * e, 1 - bend)
-    f3, f4 = 2 * b * f2, 6 * c * f2
-    equations = (
-        ("H/f'' at 2/f'', up to z⁴", lower, lead * z**3 + (lower // z**4) * z**4),
-        ("3 f'''² - f'' f''''", 3 * f3**2 - f2 * f4, 3 * f2**2 * (lead + r + after)),
-        ("H/f'' at the upper end, up to epsilon³", upper, 4 * b * t * e**2 + (upper // e**3) * e**3),
+    lead = f"(4*b**2 - {weight}*c - r - r1)"
+    statements = (
+        ("H/f'' at 2/f'', up to z⁴", "g + moved + b*moved**2 + C1*moved**3", "=", f"{lead}*z**3 + z**4*rest"),
+        ("3 f'''² - f'' f''''", "3*f3**2 - f2*f4", "=", f"3*f2**2*({lead} + r + r1)"),
+        (
+            "H/f'' at the upper end, up to epsilon³",
+            "q**3*G + q**2*Moved + q*b*Moved**2 + C1*Moved**3",
+            "=",
+            "4*b*t*e**2 + e**3*Rest",
+        ),
     )
-    evidence.proved("opposite signs at the ends for small epsilon", IdentityCertificate(equations))
+    where = {
+        "C": "c + r",
+        "C1": "c + r1",
+        # at 2/f''
+        "g": "z + b*z**2 + C*z**3",
+        "moved": "z - 2*g",
+        "n": "2*b + 2*C*z",
+        "rest": "b*(n**2 + 4*C) - C1*(3*n + 3*z*n**2 + z**2*n**3)",
+        "f3": "2*b*f2",
+        "f4": "6*c*f2",
+        # at the upper end, 2/q in units of 1/f'', from -t epsilon
+        "q": "1 - 2*b*e",
+        "s": "-t",
+        "G": "s*e + b*(s*e)**2 + C*(s*e)**3",
+        "Moved": "q*s*e - 2*G",
+        "p": "2*b*s + 2*b*s**2",
+        "P": "p + 2*e*C*s**3",
+        "cube": "12*b**2 - 8*b**3*e",
+        "Rest": "-6*b**2*s**2 + cube*(s + b*e*s**2 + e**2*C*s**3) + C*s**3*(1 - 6*b*e)"
+        " - 2*C*s**3*q**2 + 4*b*p - 4*b**2*(s + e*p) + b*(2*s*P + e*P**2)*q - 2*b**2*s**2 - C1*(s + e*P)**3",
+    }
+    identity = Identity(statements, "z b c r r1 t e f2", where=where)
+    evidence.proved("opposite signs at the ends for small epsilon", prove_identity(identity), identity.theorem)
 
 
 def first_beyond_the_second(derivatives):
@@ -139,7 +164,8 @@ def test_every_start_is_on_an_orbit_at_higher_order(evidence, loss):
     else:
         evidence.requires("f^(k) < 0", f_k < 0)
     bracket = 2 / derivatives[0], 2 / (derivatives[0] - abs(f_k * epsilon ** (k - 2)))
-    evidence.proved("an orbit for every start", prove_existence(taylor_descent(derivatives), -epsilon, bracket))
+    certificate = prove_existence(taylor_descent(derivatives), -epsilon, bracket)
+    evidence.proved("an orbit for every start", certificate, theorem(derivatives, -epsilon, bracket))
 
 
 @existence_higher_order.counterexample(loss=(("1", "0", "-1"), "0.2"))

@@ -7,7 +7,7 @@ import numpy as np
 from eosbench import Claim, Source, problems
 from eosbench.dynamics import ends_where, gd_step, trajectory, two_cycle
 from eosbench.problems import both_positive, factorization_starts, quartic
-from eosbench.proof.planar import prove_basin
+from eosbench.proof._planar import prove_basin
 
 
 def plane_orbit(eta):
@@ -57,8 +57,10 @@ def test_a_region_of_starts_is_proved(evidence, eta):
     orbit draws in some starts that turn negative, too.
     """
     evidence.requires("1 < eta < 1.121", 1 < Fraction(eta) < Fraction("1.121"))
-    basin = prove_basin(Fraction(eta), float(plane_orbit(float(eta))[0]))
-    evidence.proved("every start of the proved boxes ends on the orbit", basin)
+    basin = prove_basin(Fraction(eta), float(plane_orbit(float(eta))[0]), share=Fraction(3, 4))
+    region = dict(s=("0.05", "2.6"), D=("0", "1"), share="0.75")
+    theorem = dict(kind="basin", loss="1/2*(x*y - 1)**2", eta=(eta, eta), **region)
+    evidence.proved("every start of the proved boxes ends on the orbit", basin, theorem)
     evidence.at_least("share of the domain that is proved", basin.fraction, 0.75)
 
     x, y = (side.ravel() for side in np.meshgrid(np.linspace(0.05, 1.95, 24), np.linspace(0.05, 1.95, 24)))

@@ -7,8 +7,21 @@ import numpy as np
 from eosbench import Claim, Source, problems
 from eosbench.dynamics import cycle_multiplier, gd_step, gradient_descent, trajectory, two_cycle
 from eosbench.problems import quartic_step_size
-from eosbench.proof import IdentityCertificate, prove_trap, prove_two_cycle, variables
-from eosbench.proof.families import quartic_descent
+from eosbench.proof import Identity, prove_identity, prove_trap, prove_two_cycle
+from eosbench.proof._families import quartic_descent
+
+LOSS = dict(loss="1/4*(x**2 - 1)**2", minimizer="1", unit="1")
+
+
+def orbit_theorem(etas, orbit):
+    """One orbit of period two in (0, 5/4], one point on each side of 1, for all these step sizes."""
+    return dict(kind="two-cycle", **LOSS, search=("0", "5/4"), eta=etas, orbit=orbit)
+
+
+def trap_theorem(etas):
+    """An interval within [0, 5/4] that draws every start from (0, 1) in, and on which F falls and F o F rises."""
+    return dict(kind="trap", **LOSS, within=("0", "5/4"), eta=etas)
+
 
 quartic = Claim(
     "orbit/quartic",
@@ -41,36 +54,68 @@ def test_the_orbit_is_proved_for_every_step_size(evidence, etas):
     """Two points, alone in (0, 5/4], which attract; every start in (0, 1) ends there or, in finite time, at 1."""
     low, high = map(Fraction, etas)
     evidence.requires("1 < eta <= 1.121", low > 1 and high <= Fraction("1.121"))
-    evidence.proved("one orbit in (0, 5/4], and it attracts", prove_two_cycle(quartic_descent(), low, high))
-    evidence.proved("every start is drawn in", prove_trap(quartic_descent(), low, high))
+    certificate = prove_two_cycle(quartic_descent(), low, high)
+    evidence.proved("one orbit in (0, 5/4], and it attracts", certificate, orbit_theorem(etas, "attracts"))
+    evidence.proved("every start is drawn in", prove_trap(quartic_descent(), low, high), trap_theorem(etas))
 
 
-@quartic.check(nine=9, controls={"8 in place of 9": dict(nine=8)})
-def test_the_rest_of_the_range_by_exact_identities(evidence, nine):
-    """For eta from 1 to sqrt(5)-1: two positive period-2 points, with multiplier 9 - 2(1 + eta)² in (-1, 1).
+@quartic.check(proves=True, controls={"8 in place of 9": dict(nine="8"), "9 by 2 % more": dict(nine="459/50")})
+def test_the_rest_of_the_range_by_exact_identities(evidence, nine="9"):
+    """For eta from 1 on: two positive period-2 points, that attract; every start in (0, 1) ends there, or at 1.
 
-    With u = x² they solve eta² u² - eta (1 + eta) u + 1 = 0, with discriminant eta² (eta - 1)(eta + 3); the other
-    factor has the roots ±sqrt((2 + eta)/eta), which lie beyond sup F. The trap that draws every start in is proved by
-    boxes from eta = 1 on.
+    With u = x² they solve eta² u² - eta (1 + eta) u + 1 = 0, with discriminant eta² (eta - 1)(eta + 3), and so do those
+    of the printed equation, where w is the bracket, 1/(eta u), and w >= 1/2. The other factor of F(F(x)) - x has the
+    roots ±sqrt((2 + eta)/eta), which lie beyond 5/4. The trap, within [0, 5/4], is proved by boxes from eta = 1 on: in
+    it F(F(x)) moves every point to one of its fixed points, which are 1 and these two; and 1 repels.
+    With eta = 1 + a and a + c = 0.121 for a > 0 and c >= 0, the multiplier 9 - 2(1 + eta)² lies in (-1, 1).
     """
-    x, eta, u, v = variables("x", "eta", "u", "v")
-
-    def step(x):
-        return x - eta * x * (x**2 - 1)
-
-    orbit = eta**2 * x**4 - eta * (1 + eta) * x**2 + 1
-    factors = eta * x * (x**2 - 1) * (eta * x**2 - eta - 2) * orbit
-    # Modulo the sums of the roots, eta (u + v) = 1 + eta and eta² u v = 1:
-    multiplier = (1 + eta - 3 * eta * u) * (1 + eta - 3 * eta * v)
-    relations = -3 * (1 + eta) * (eta * (u + v) - 1 - eta) + 9 * (eta**2 * u * v - 1)
-    discriminant = (eta * (1 + eta)) ** 2 - 4 * eta**2
-    equations = (
-        ("F(F(x)) - x", step(step(x)) - x, factors),
-        ("discriminant", discriminant, eta**2 * (eta - 1) * (eta + 3)),
-        ("multiplier", multiplier, nine - 2 * (1 + eta) ** 2 + relations),
+    multiplier, below, above = "multiplier", "multiplier < 1", "multiplier > -1"
+    others, branch, printed = "(2 + eta)/eta > 25/16", "eta u < 2 up to 5/4", "the printed equation"
+    statements = (
+        (
+            "F(F(x)) - x",
+            "y - eta*y*(y**2 - 1) - x",
+            "=",
+            "eta*x*(x**2 - 1)*(eta*x**2 - eta - 2)*(eta**2*x**4 - eta*(1 + eta)*x**2 + 1)",
+        ),
+        ("discriminant", "(eta*(1 + eta))**2 - 4*eta**2", "=", "eta**2*(eta - 1)*(eta + 3)"),
+        (multiplier, "(1 + eta - 3*eta*u)*(1 + eta - 3*eta*v)", "=", f"{nine} - 2*(1 + eta)**2"),
+        (below, "1", ">", "9 - 2*(2 + a)**2"),
+        (above, "9 - 2*(2 + a)**2", ">", "-1"),
+        (others, "16*(3 + a)", ">", "25*(1 + a)"),
+        (branch, "2", ">", "25/16*(1 + a)"),
+        (printed, "eta**2*u**2 - eta*(1 + eta)*u + 1", "=", "0"),
     )
-    evidence.proved("orbit and multiplier for 1 < eta < sqrt(5)-1", IdentityCertificate(equations))
-    evidence.proved("every start is drawn in", prove_trap(quartic_descent(), Fraction(1), Fraction("1.121")))
+    identity = Identity(
+        statements,
+        "x eta u v w a c",
+        where={"y": "x - eta*x*(x**2 - 1)"},
+        given=(
+            ("eta*(u + v)", "1 + eta"),
+            ("eta**2*u*v", "1"),
+            ("a + c", "121/1000"),
+            ("eta*u*w", "1"),
+            ("u*((w - 1/2)**2 + 3/4)", "1"),
+        ),
+        positive="a",
+        nonnegative="c",
+        remainder={
+            multiplier: "-3*(1 + eta)*given1 + 9*given2",
+            above: "-2*(4 + 121/1000 + a)*given3",
+            others: "-9*given3",
+            branch: "-25/16*given3",
+            printed: "eta**2*u*given5 - (2 + given4 - eta*u)*given4",
+        },
+        excess={
+            below: "8*a + 2*a**2",
+            above: "2*(501359/1000000 + 4*c + c*(121/1000 + a))",
+            others: "21911/1000 + 9*c",
+            branch: "3975/16000 + 25/16*c",
+        },
+    )
+    evidence.proved("orbit and multiplier for 1 < eta <= 1.121", prove_identity(identity), identity.theorem)
+    trap = prove_trap(quartic_descent(), Fraction(1), Fraction("1.121"))
+    evidence.proved("every start is drawn in", trap, trap_theorem(("1", "1.121")))
 
 
 @quartic.check(
@@ -83,7 +128,8 @@ def test_the_rest_of_the_range_by_exact_identities(evidence, nine):
 def test_the_true_range_ends_at_sqrt_5_minus_1(evidence, part):
     """Not printed: the orbit attracts well beyond 1.121, which is where F o F ceases to be monotone on the trap."""
     low, high = map(Fraction, part[:2])
-    evidence.proved(f"one orbit in (0, 5/4], and it {part[2]}", prove_two_cycle(quartic_descent(), low, high, part[2]))
+    certificate = prove_two_cycle(quartic_descent(), low, high, part[2])
+    evidence.proved(f"one orbit in (0, 5/4], and it {part[2]}", certificate, orbit_theorem(part[:2], part[2]))
 
     etas = np.repeat(np.linspace(0.9, 1.3, 300), 2)
     x = np.array(gradient_descent(problems.quartic, np.full(etas.shape, 0.3), etas, 20_000))

@@ -9,8 +9,8 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import amplitude_law, cycle_multiplier, gd_step, gradient_descent, scalar_derivatives
 from eosbench.problems import SquaredError
-from eosbench.proof import IdentityCertificate, prove_two_cycle, variables
-from eosbench.proof.families import squared_descent
+from eosbench.proof import Identity, prove_identity, prove_two_cycle
+from eosbench.proof._families import squared_descent
 
 MODELS = {
     "sin": (jnp.sin, (0.0, 0.5, 1.2)),
@@ -88,13 +88,63 @@ def test_gradient_descent_settles_on_an_orbit(evidence, model, beyond, points=No
         evidence.constant("6 in g' g''' < 6 g''²", 6, sixes, 1e-6)
 
 
+@l2_loss.check(proves=True, controls={"6.12 in place of 6": dict(six="153/25")})
+def test_the_condition_is_that_of_a_loss_in_one_dimension(evidence, six="6"):
+    """3 f'''² - f'' f'''' is 16 g'² (6 g''² - g' g''') for f = (g - y)², at g = y: orbit/existence-1d has the orbits.
+
+    They attract by the theorem on period doubling. Its coefficient ½ (F'')² + ⅓ F''' at eta = 2/f'' is 2/(3 f''²) times
+    3 f'''² - f'' f'''': where it is positive, the orbit is on the side of eta > 2/f'' and attracts.
+    """
+    coefficient = "the coefficient of period doubling"
+    statements = (
+        ("f up to t⁵", "(g1*t + 1/2*g2*t**2 + 1/6*g3*t**3)**2", "=", "1/2*f2*t**2 + 1/6*f3*t**3 + 1/24*f4*t**4 + rest"),
+        ("3 f'''² - f'' f''''", "3*f3**2 - f2*f4", "=", f"16*g1**2*({six}*g2**2 - g1*g3)"),
+        (coefficient, "f2**2*(1/2*(eta*f3)**2 - 1/3*eta*f4)", "=", "2/3*(3*f3**2 - f2*f4)"),
+    )
+    identity = Identity(
+        statements,
+        "t g1 g2 g3 eta",
+        where={
+            "f2": "2*g1**2",
+            "f3": "6*g1*g2",
+            "f4": "6*g2**2 + 8*g1*g3",
+            "rest": "1/6*g2*g3*t**5 + 1/36*g3**2*t**6",
+        },
+        given=(("eta*f2", "2"),),
+        remainder={coefficient: "1/2*(given1**2 + 4*given1)*f3**2 - 1/3*f2*f4*given1"},
+    )
+    evidence.proved("for every g", prove_identity(identity), identity.theorem)
+
+
+PROVED = {  # g(x), the point, and the half-width of the interval in which orbits are counted
+    "sin": ("sin({x})", "1/2", "0.15"),
+    "tanh": ("2/(1 + exp(-2*{x})) - 1", "1/2", "0.11"),
+    "sigmoid": ("1/(1 + exp(-{x}))", "1/2", "0.28"),
+    "exp": ("exp({x})", "0", "0.11"),
+    "log": ("log({x})", "1", "0.13"),
+    "square": ("{x}**2", "1", "0.1"),
+    "cube": ("{x}**3", "1", "0.06"),
+    "gaussian": ("exp(-{x}**2/2)", "1/2", "0.07"),
+    "identity": ("{x}", "1/2", "0.1"),
+    "sinh": ("(exp({x}) - exp(-{x}))/2", "1/5", "0.1"),
+}
+
+
 @l2_loss.check(
     model=["sin", "tanh", "sigmoid", "exp", "log", "square", "cube", "gaussian"],
     controls={"g = x": dict(model="identity"), "sinh at 1/5": dict(model="sinh")},
 )
 def test_the_orbit_is_proved_for_an_interval_of_step_sizes(evidence, model):
-    family, etas = squared_descent(model, (Fraction("1.002"), Fraction("1.01")))
-    evidence.proved("one orbit near the minimizer, and it attracts", prove_two_cycle(family, *etas))
+    """From 1.002 to 1.01 times 2/f''."""
+    edges = Fraction("1.002"), Fraction("1.01")
+    family, etas = squared_descent(model, edges)
+    formula, point, reach = PROVED[model]
+    loss = f"({formula.format(x='x')} - ({formula.format(x=f'({point})')}))**2"
+    search = [str(Fraction(point) + side * Fraction(reach)) for side in (-1, 1)]
+    orbit = dict(minimizer=point, search=search, eta=("1.002", "1.01"), unit="2/f''", orbit="attracts")
+    theorem = dict(kind="two-cycle", loss=loss, **orbit)
+    certificate = prove_two_cycle(family, *etas, edges=edges)
+    evidence.proved("one orbit near the minimizer, and it attracts", certificate, theorem)
 
 
 def composed(p, q):
@@ -126,17 +176,62 @@ composition = Claim(
 
 @composition.check(weight=3, controls={"with the poster's 6 in place of 3/2": dict(weight=12)})
 def test_the_condition_is_closed_under_composition(evidence, weight):
-    """The excess of a composition is a sum with positive factors, as polynomials; then on random derivatives."""
-    *p, q1, q2, q3 = variables("p1", "p2", "p3", "q1", "q2", "q3")
-    q = q1, q2, q3
-    whole, parts = excess(composed(p, q), weight), p[0] ** 4 * excess(q, weight) + q1**2 * excess(p, weight)
-    name = "excess(q∘p) = p'⁴ excess(q) + q'² excess(p)"
-    evidence.proved("additivity", IdentityCertificate(((name, whole, parts),)))
+    """On random derivatives."""
     p, q = np.random.default_rng(evidence.seed()).standard_normal((2, 3, 400_000))
     both = (excess(p, weight) < 0) & (excess(q, weight) < 0)
     evidence.requires("some pairs meet the condition", both.any())
     fail = excess(composed(p[:, both], q[:, both]), 12) >= 0
     evidence.equal("pairs whose composition violates g' g''' < 6 g''²", int(fail.sum()), 0)
+
+
+@composition.check(proves=True, controls={"3.06 in place of 3": dict(three="153/50")})
+def test_the_excess_of_a_composition_is_a_sum(evidence, three="3"):
+    """With factors that are positive, as polynomials in the derivatives of p and q: it is negative where theirs are.
+
+    h is q∘p; P and Q are positive, the excesses of p and q with the other sign, and s and w the squares of p' and q',
+    which do not vanish.
+    """
+    of = "({three}*{g}2**2 - 2*{g}1*{g}3)"
+    negative, condition, not_zero = "-excess(q∘p)", "6 g''² - g' g''' of q∘p", "g' of q∘p"
+    statements = (
+        ("Faà di Bruno", "q1*u + 1/2*q2*u**2 + 1/6*q3*u**3", "=", "h1*t + 1/2*h2*t**2 + 1/6*h3*t**3 + t**4*rest"),
+        (
+            "additivity",
+            of.format(three=three, g="h"),
+            "=",
+            f"p1**4*{of.format(three=three, g='q')} + q1**2*{of.format(three=three, g='p')}",
+        ),
+        (negative, of.format(three=3, g="h"), ">", "0"),
+        (condition, "6*h2**2 - h1*h3", ">", "0"),
+        (not_zero, "h1**2", ">", "0"),
+    )
+    together = "((s - given3)**2*(Q - given2) + (w - given4)*(P - given1) - s**2*Q - w*P)"
+    identity = Identity(
+        statements,
+        "t p1 p2 p3 q1 q2 q3 P Q s w",
+        where={
+            "u": "p1*t + 1/2*p2*t**2 + 1/6*p3*t**3",
+            "h1": "q1*p1",
+            "h2": "q2*p1**2 + q1*p2",
+            "h3": "q3*p1**3 + 3*q2*p1*p2 + q1*p3",
+            "bend": "1/2*p2 + 1/6*p3*t",
+            "rest": "1/2*q2*(1/3*p1*p3 + bend**2) + 1/6*q3*(3*p1**2*bend + 3*p1*bend**2*t + bend**3*t**2)",
+        },
+        given=(
+            ("P", "3*p2**2 - 2*p1*p3"),
+            ("Q", "3*q2**2 - 2*q1*q3"),
+            ("s", "p1**2"),
+            ("w", "q1**2"),
+        ),
+        positive="P Q s w",
+        remainder={
+            negative: together,
+            condition: f"1/2*{together}",
+            not_zero: "(s - given3)*(w - given4) - s*w",
+        },
+        excess={negative: "s**2*Q + w*P", condition: "1/2*(s**2*Q + w*P) + 9/2*h2**2", not_zero: "s*w"},
+    )
+    evidence.proved("for all derivatives", prove_identity(identity), identity.theorem)
 
 
 EXAMPLES = {

@@ -5,6 +5,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, trajectory, two_cycle
 from eosbench.problems import ReluNeuron, quartic
+from eosbench.proof import Identity, prove_identity
 
 from .setting import observed, starts, teacher
 
@@ -76,3 +77,19 @@ def test_two_steps_multiply_the_orthogonal_part(evidence, K, setting):
     evidence.requires("1 < K < 1.121", 1 < K < 1.121)
     factor = np.sum(across[2] * across[0]) / np.sum(across[0] ** 2)
     evidence.constant("1 in the two-step factor 1 - K", 1, factor + K, 1e-3)
+
+
+@alignment.check(controls={"1.02 in place of 1": dict(one="51/50")})
+def test_the_two_step_factor_is_1_minus_k(evidence, one="1"):
+    """A step multiplies a small w⊥ by 1 - K v²/‖w̃‖, as φ has no second derivative there; on the orbit v²/‖w̃‖ = delta².
+
+    The squares p and q of delta_1 and delta_2 have K (p + q) = 1 + K and K² p q = 1 (orbit/quartic).
+    """
+    name = "the product over the orbit"
+    identity = Identity(
+        ((name, "(1 - K*p)*(1 - K*q)", "=", f"{one} - K"),),
+        "K p q",
+        given=(("K*(p + q)", "1 + K"), ("K**2*p*q", "1")),
+        remainder={name: "-given1 + given2"},
+    )
+    evidence.proved("for every K", prove_identity(identity), identity.theorem)

@@ -7,6 +7,7 @@ import numpy as np
 
 from eosbench import Claim, Source
 from eosbench.problems import ReluNeuron
+from eosbench.proof import Identity, prove_identity
 
 from .setting import teacher
 
@@ -48,3 +49,36 @@ def test_the_sharpness_at_minimizers(evidence, d, norm, scale=1.0):
     if (d, norm) == (2, 1.0):
         evidence.series("printed", order, (1 / order - order) ** 2 + 2, axes=axes)
         evidence.series("measured", v / np.sqrt(norm), measured * d / norm, axes=axes, style="points")
+
+
+@sharpness_formula.check(proves=True, controls={"2.04 in place of 2": dict(two="51/25")})
+def test_the_spectrum_at_every_minimizer(evidence, two="2"):
+    """In every dimension, of d times the Hessian at v w = w̃, where it takes (α, ω) to (|w|² α + v wᵀω, v w α + v² ω).
+
+    So it is, since the kernel φ of the loss has ∇φ = w̃ and no second derivative where w is parallel to w̃: by
+    ∇φ = ((π - a) w̃ + |w̃| sin a w/|w|)/π, for the angle a between the two, the terms of first order in a cancel. The
+    vectors (|w|², v w) and (v, -w), and (0, z) for z orthogonal to w, span the whole space and are eigenvectors; the
+    eigenvalues are |w|² + v², 0 and v². With q = |w| and v > 0, |w̃| = v q.
+    """
+    first, least, largest = "(|w| - v)² + 2 |w̃|", "at least 2 |w̃|", "the largest"
+    statements = (
+        ("(|w|², v w), first component", "N*N + v*w.T@(v*w)", "=", "(N + v**2)*N"),
+        ("(|w|², v w), the others", "v*w*N + v**2*(v*w)", "=", "(N + v**2)*(v*w)"),
+        ("(v, -w), first component", "N*v - v*w.T@w", "=", "0"),
+        ("(v, -w), the others", "v*w*v - v**2*w", "=", "0"),
+        ("(0, z), first component", "v*w.T@z", "=", "0"),
+        (first, "N + v**2", "=", f"(q - v)**2 + {two}*v*q"),
+        (least, "N + v**2", ">=", "2*v*q"),
+        (largest, "N + v**2", ">", "v**2"),
+    )
+    identity = Identity(
+        statements,
+        "v q",
+        {"w": ("d", "1"), "z": ("d", "1")},
+        {"N": "w.T@w"},
+        given=(("w.T@w", "q**2"), ("w.T@z", "0")),
+        positive="v q",
+        remainder={"(0, z), first component": "v*given2", first: "given1", least: "given1", largest: "given1"},
+        excess={least: "(q - v)**2", largest: "q**2"},
+    )
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)

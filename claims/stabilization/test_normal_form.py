@@ -7,6 +7,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import edge_point, gd_step, predicted_step, trajectory
 from eosbench.problems import SelfStabilizingLoss, TaylorLoss
+from eosbench.proof import Identity, prove_identity
 
 from .setting import at_the_edge
 
@@ -45,6 +46,31 @@ def test_gradient_descent_is_the_predicted_dynamics(evidence, alpha, quartic=0.0
         axes = ("step", f"{name} over its largest value")
         evidence.series("gradient descent", np.arange(steps + 1), descent[:, i] / size[i], axes=axes, style="points")
         evidence.series("predicted", np.arange(steps + 1), predicted[:, i] / size[i], axes=axes)
+
+
+@normal_form.check(proves=True, controls={"half of beta 2 % larger": dict(half="51/100")})
+def test_it_is_exact_for_every_step(evidence, half="1/2"):
+    """With b = √beta and h = 1/eta; y = b q. The terms of first order in (u, w) are the loss's derivatives."""
+    loss = "1/2*(2*h + b*{q})*{x}**2 - alpha*c*{q}"
+    first = "(2*h + b*q)*x*u + (1/2*b*x**2 - alpha*c)*w"
+    second = "1/2*(2*h + b*q)*u**2 + b*x*u*w + 1/2*b*u**2*w"
+    statements = (
+        (
+            "the gradient",
+            loss.format(x="(x + u)", q="(q + w)"),
+            "=",
+            f"{loss.format(x='x', q='q')} + {first} + {second}",
+        ),
+        ("x after a step", "x - eta*(2*h + b*q)*x", "=", "-(1 + eta*(b*q))*x"),
+        ("y after a step", "b*(q - eta*(1/2*b*x**2 - alpha*c))", "=", f"alpha*eta - {half}*eta*b**2*x**2 + b*q"),
+    )
+    identity = Identity(
+        statements,
+        "x q u w eta alpha b h c",
+        given=(("h*eta", "1"), ("b*c", "1")),
+        remainder={"x after a step": "-2*x*given1", "y after a step": "eta*alpha*given2"},
+    )
+    evidence.proved("from every state", prove_identity(identity), identity.theorem)
 
 
 def one_step_errors(loss, at, radii, model):

@@ -82,7 +82,7 @@ def _item(collector: pytest.Module, name: str, check: Check, case: Case) -> pyte
     _require_plain_fixtures(item, name, check)
     item.stash[CASE] = (check, case)
     item.extra_keyword_matches.update({check.claim.id, case.role})
-    collector.config.stash[PLAN].add_case(item.nodeid, name, check.claim, case)
+    collector.config.stash[PLAN].add_case(item.nodeid, name, check.claim, case, check.proves)
     return item
 
 

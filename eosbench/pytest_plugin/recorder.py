@@ -29,11 +29,13 @@ from eosbench.records import (
     SCHEMA,
     ClaimLine,
     CollectError,
+    Comparison,
     DocumentLine,
     EndLine,
     Line,
     Outcome,
     Planned,
+    Record,
     RunLine,
     Started,
     claim_line,
@@ -93,7 +95,7 @@ class Plan:
         self._lines[claim.id] = claim_line(claim, file)
         self.documents[claim.source.document.key] = document_line(claim.source.document)
 
-    def add_case(self, nodeid: str, check: str, claim: Claim, case: Case) -> None:
+    def add_case(self, nodeid: str, check: str, claim: Claim, case: Case, proves: bool = False) -> None:
         """Enter a case under the id of its pytest item."""
         self._cases[nodeid] = Planned(
             nodeid=nodeid,
@@ -103,6 +105,7 @@ class Plan:
             role=case.role,
             params=plain(case.params),
             selected=False,
+            proves=proves,
         )
 
     def finish(self, items: Iterable[pytest.Item]) -> None:
@@ -170,6 +173,7 @@ class Recorder:
             pass  # a file system without locks
         _keep_finished(self.path)
         self._file.truncate(0)
+        shutil.rmtree(self.path.parent / "certificates", ignore_errors=True)  # of a run before
         self._start = time.monotonic()
         self._restore_signal = _interrupt_on_sigterm()
         self._write(
@@ -212,9 +216,18 @@ class Recorder:
             )
         if outcome is None:
             return None
-        line = replace(outcome, worker=getattr(report, "worker_id", None))
+        line = replace(outcome, worker=getattr(report, "worker_id", None), records=[*map(self._kept, outcome.records)])
         self._write(line)
         return line
+
+    def _kept(self, record: Record) -> Record:
+        """A record as the results file has it: a certificate goes to a file of its own beside it."""
+        if not isinstance(record, Comparison) or record.certificate is None or record.certificate.content is None:
+            return record
+        path = self.path.parent / record.certificate.file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(record.certificate.content, encoding="utf-8")
+        return replace(record, certificate=replace(record.certificate, content=None))
 
     def end(self, outcome: str) -> None:
         """The run ended: `finished`, `stopped early` by -x or its like, or `interrupted`."""

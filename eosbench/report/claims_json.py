@@ -107,6 +107,7 @@ def _claim(result: ClaimResult) -> dict[str, Any]:
         "expected": claim.expected,
         "drift": judgement.drift,
         "grade": judgement.grade,
+        "grades": dict(judgement.grades),
         "reasons": list(judgement.reasons),
         "counts": dict(judgement.counts),
         "worst": _worst(judgement.worst),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from eosbench.proof.cover import Box, CoverCertificate, bisect
+from eosbench.proof._cover import Box, CoverCertificate, bisect
 
 F = Fraction
 

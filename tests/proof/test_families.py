@@ -13,7 +13,7 @@ import pytest
 from mpmath.ctx_iv import MPIntervalContext
 
 from eosbench.proof import prove_two_cycle
-from eosbench.proof.families import squared_descent
+from eosbench.proof._families import squared_descent
 
 F = Fraction
 iv = MPIntervalContext()

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 from flint import arb
 
-from eosbench.proof.intervals import as_float, ball, bounds, cover, excludes_zero, rational, tiles
+from eosbench.proof._intervals import as_float, ball, bounds, cover, excludes_zero, rational, tiles
 
 F = Fraction
 

@@ -7,8 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eosbench.proof import planar
-from eosbench.proof.planar import prove_basin
+from eosbench.proof import outward
+from eosbench.proof._planar import prove_basin
 
 from .rational import Range
 
@@ -128,10 +128,10 @@ def test_a_second_checker_agrees_on_a_sample(eta):
 @pytest.mark.parametrize(
     ("on_boxes", "exactly"),
     [
-        pytest.param(planar._add, operator.add, id="sum"),
-        pytest.param(planar._minus, operator.sub, id="difference"),
-        pytest.param(planar._times, operator.mul, id="product"),
-        pytest.param(lambda a, _: planar._square(a), lambda x, _: x * x, id="square"),
+        pytest.param(outward.add, operator.add, id="sum"),
+        pytest.param(outward.minus, operator.sub, id="difference"),
+        pytest.param(outward.times, operator.mul, id="product"),
+        pytest.param(lambda a, _: outward.square(a), lambda x, _: x * x, id="square"),
     ],
 )
 def test_an_operation_on_boxes_holds_the_exact_result(on_boxes, exactly):
@@ -146,7 +146,7 @@ def test_an_operation_on_boxes_holds_the_exact_result(on_boxes, exactly):
 
 @pytest.mark.parametrize("number", [Fraction(1, 3), Fraction("1.1"), -Fraction(1, 7), Fraction(1, 4)])
 def test_a_number_lies_in_its_box(number):
-    (low,), (high,) = planar._number(number, (np.zeros(1), np.zeros(1)))
+    (low,), (high,) = outward.number(number, (np.zeros(1), np.zeros(1)))
     assert low <= number <= high
     assert (low == high) == (number == Fraction(1, 4))
 

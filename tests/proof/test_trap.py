@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from eosbench.proof import prove_trap
-from eosbench.proof.families import quartic_descent
+from eosbench.proof._families import quartic_descent
 
 F = Fraction
 

@@ -8,8 +8,8 @@ from math import factorial
 import pytest
 
 from eosbench.proof import prove_two_cycle, two_cycle
-from eosbench.proof.families import quartic_descent, squared_descent, taylor_descent
-from eosbench.proof.intervals import ball, bounds
+from eosbench.proof._families import quartic_descent, squared_descent, taylor_descent
+from eosbench.proof._intervals import ball, bounds
 
 from .rational import Range
 

@@ -11,6 +11,7 @@ import pytest
 from eosbench.claim import Case, Claim, Document, Source
 from eosbench.documents import NotEncoded
 from eosbench.evidence import Evidence
+from eosbench.proof import Identity, prove_identity
 from eosbench.records import (
     SCHEMA,
     EndLine,
@@ -370,13 +371,13 @@ def plain_ones(recorder: Recorder) -> None:
         r"every $\frac{2}{f''}<\eta<\frac{2}{f''-\epsilon f'''}$ GD has an orbit of period 2.",
     )
 
-    class Boxes:
-        verified = True
-
-        def describe(self) -> dict[str, float | int | str]:
-            return {"range": "eta in [1.0001, 1.12]", "boxes": 412, "seconds": 3.2}
-
-    recorder.case(claim, "", lambda e: e.proved("an orbit for the whole interval", Boxes()), check="test_interval")
+    sign = Identity((("sign", "3*b**2 - a*c", "=", "-a*c + 3*b**2"),), "a b c")
+    recorder.case(
+        claim,
+        "",
+        lambda e: e.proved("an orbit for the whole interval", prove_identity(sign), sign.theorem),
+        check="test_interval",
+    )
     recorder.case(
         claim, "control: eta below 2/f''", lambda e: e.at_least("size of the orbit", 0.0, 1e-3), role="control"
     )

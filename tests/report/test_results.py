@@ -17,8 +17,8 @@ KEYS = [
     "schema", "complete", "outcome", "selection", "environment", "coverage", "documents", "claims", "cases", "crashes",
 ]  # fmt: skip
 CLAIM_KEYS = {
-    "id", "topic", "source", "printed", "corrected", "verdict", "expected", "grade", "counts", "worst", "controls",
-    "constants", "seconds",
+    "id", "topic", "source", "printed", "corrected", "verdict", "expected", "grade", "grades", "counts", "worst",
+    "controls", "constants", "seconds",
 }  # fmt: skip
 
 

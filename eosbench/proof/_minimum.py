@@ -4,10 +4,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from flint import arb, arb_series
 
-from eosbench.proof.intervals import Interval, as_float, ball, cover
+from eosbench.proof._data import certificate, texts
+from eosbench.proof._intervals import Interval, as_float, ball, cover
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,11 @@ class MinimumCertificate:
         low, high = self.domain
         covered = bool(self.cells) and (self.cells[0], self.cells[-1]) == self.domain
         return self.tangent and covered and low <= self.point <= high
+
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        theorem = {"function": self.function, "point": str(self.point), "domain": texts(self.domain)}
+        return certificate("minimum", theorem, {"cells": texts(self.cells)})
 
     def describe(self) -> dict[str, float | int | str]:
         """The function, its domain, cells and seconds."""

@@ -10,12 +10,14 @@ exact rational arithmetic.
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from flint import arb, fmpq, fmpq_series
 
-from eosbench.proof.cover import Part
-from eosbench.proof.intervals import Interval, as_float, ball, cover
-from eosbench.proof.two_cycle import Descent
+from eosbench.proof._cover import Part
+from eosbench.proof._data import certificate, texts
+from eosbench.proof._intervals import Interval, as_float, ball, cover
+from eosbench.proof._two_cycle import Descent
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class ExistenceCertificate:
         lower, upper: breakpoints of the cells on which the two signs were checked.
     """
 
-    family: str
+    loss: Descent
     end: Fraction
     bracket: Interval
     order: int
@@ -43,11 +45,21 @@ class ExistenceCertificate:
         opposite = self.order % 2 == 1 and self.signs[0] * self.signs[1] == -1
         return self.bracket[0] < self.bracket[1] and opposite
 
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        theorem = {
+            "loss": self.loss.loss,
+            "minimizer": str(self.loss.minimizer),
+            "end": str(self.end),
+            "bracket": texts(self.bracket),
+        }
+        return certificate("existence", theorem, {"lower": texts(self.lower), "upper": texts(self.upper)})
+
     def describe(self) -> dict[str, float | int | str]:
         """Starts, bracket, signs, cells and seconds."""
         low, high = as_float(self.bracket)
         return {
-            "family": self.family,
+            "family": self.loss.name,
             "starts up to": float(self.end),
             "eta above": low,
             "eta below": high,
@@ -67,7 +79,7 @@ def prove_existence(family: Descent, end: Fraction, bracket: Interval) -> Existe
     found = [_sign(family, low, high, eta, power) for eta, power in zip(etas, (order, 1), strict=True)]
     seconds = time.perf_counter() - started
     signs, cells = (found[0][0], found[1][0]), (found[0][1], found[1][1])
-    return ExistenceCertificate(family.name, end, bracket, order, signs, *cells, seconds)
+    return ExistenceCertificate(family, end, bracket, order, signs, *cells, seconds)
 
 
 def _sign(family: Descent, low: Fraction, high: Fraction, eta: arb, power: int) -> tuple[int, Part]:

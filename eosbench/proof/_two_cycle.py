@@ -22,8 +22,9 @@ from typing import Any, Literal
 
 from flint import arb, arb_series
 
-from eosbench.proof.cover import Box, CoverCertificate, bisect
-from eosbench.proof.intervals import Interval, ball, bounds, cover, excludes_zero, middle, rational
+from eosbench.proof._cover import Box, CoverCertificate, bisect
+from eosbench.proof._data import certificate, texts
+from eosbench.proof._intervals import Interval, ball, bounds, cover, excludes_zero, middle, rational
 
 Slope = Callable[[Any], Any]
 """f' as a formula in +, -, *, / and methods of `flint.arb_series`; for polynomials any ring will do."""
@@ -35,6 +36,7 @@ class Descent:
 
     Attributes:
         name: of the loss, for a reader.
+        loss: f as a formula in x, which a certificate states.
         slope: f', which must vanish at `minimizer` (up to rounding where it is not a polynomial).
         minimizer: rational; shift a loss whose minimizer is not.
         search: the interval in which orbits are counted, with the minimizer inside.
@@ -42,6 +44,7 @@ class Descent:
     """
 
     name: str
+    loss: str
     slope: Slope
     minimizer: Fraction
     search: Interval
@@ -111,6 +114,25 @@ class OrbitCertificate(CoverCertificate[OrbitBox]):
     """A period-2 orbit for every eta of a range: boxes, with what was checked on each."""
 
     kind: Kind
+    loss: Descent
+    edges: Interval | None = None
+
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        loss = self.loss
+        theorem = {
+            "loss": loss.loss,
+            "minimizer": str(loss.minimizer),
+            "search": texts(loss.search),
+            "eta": texts(self.edges or self.eta),
+            "unit": "2/f''" if self.edges else "1",
+            "orbit": self.kind,
+        }
+        boxes = [
+            {"eta": texts(box.eta), "points": [*map(texts, box.points)], "cells": [*map(texts, box.cells)]}
+            for box in self.boxes
+        ]
+        return certificate("two-cycle", theorem, {"critical": texts(loss.critical), "boxes": boxes})
 
     def describe(self) -> dict[str, float | int | str]:
         """Range, boxes, cells and seconds."""
@@ -125,16 +147,22 @@ class OrbitCertificate(CoverCertificate[OrbitBox]):
 
 
 def prove_two_cycle(
-    family: Descent, low: Fraction, high: Fraction, kind: Kind = "attracts", depth: int = 14
+    family: Descent,
+    low: Fraction,
+    high: Fraction,
+    kind: Kind = "attracts",
+    depth: int = 14,
+    edges: Interval | None = None,
 ) -> OrbitCertificate:
     """Prove a period-2 orbit, the only one in the search interval, for every step size in [low, high].
 
     The range is halved where a box is too wide, up to `depth` times. What cannot be proved is listed in `failed`; it
-    may be true all the same.
+    may be true all the same. `edges` tells the range in units of 2/f''(m), which [low, high] then has to cover.
     """
     started = time.perf_counter()
     boxes, failed = bisect(lambda a, b: orbit_box(family, a, b, kind), low, high, depth)
-    return OrbitCertificate(family.name, (low, high), boxes, failed, time.perf_counter() - started, kind)
+    seconds = time.perf_counter() - started
+    return OrbitCertificate(family.name, (low, high), boxes, failed, seconds, kind, family, edges)
 
 
 def orbit_box(family: Descent, low: Fraction, high: Fraction, kind: Kind) -> OrbitBox | None:

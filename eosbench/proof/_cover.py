@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Generic, TypeVar
 
-from eosbench.proof.intervals import Interval, as_float, middle, tiles
+from eosbench.proof._intervals import Interval, as_float, middle, tiles
 
 Part = tuple[Fraction, ...]
 """Breakpoints of cells that cover an interval."""

@@ -1,8 +1,8 @@
 """A certified part of the basin of the period-2 orbit of gradient descent on ``½ (x y - 1)²``.
 
 In ``s = x + y`` and ``D = (x - y)²`` a step reads ``s (1 - eta r), D (1 + eta r)²`` with ``r = (s² - D)/4 - 1``,
-exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward by one unit in the last
-place, so that a box holds every point that it should; the arithmetic is vectorized over the boxes.
+exactly. Boxes in (s, D) are stepped with float64 arithmetic, every operation rounded outward, so that a box holds every
+point that it should.
 
 The target is a box around (2 delta_1, 0), with s > 0, that two steps map into itself, with the derivative of s in s
 below 1 in magnitude and D multiplied by less than 1. In it D tends to 0, and on D = 0 two steps contract s to one fixed
@@ -16,43 +16,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
 
-Bounds = tuple[Float[np.ndarray, "boxes"], Float[np.ndarray, "boxes"]]
+from eosbench.proof._data import certificate, texts
+from eosbench.proof._outward import Bounds, add, minus, number, square, times
 
-
-def _out(low: np.ndarray, high: np.ndarray) -> Bounds:
-    return np.nextafter(low, -np.inf), np.nextafter(high, np.inf)
-
-
-def _add(a: Bounds, b: Bounds) -> Bounds:
-    return _out(a[0] + b[0], a[1] + b[1])
-
-
-def _minus(a: Bounds, b: Bounds) -> Bounds:
-    return _out(a[0] - b[1], a[1] - b[0])
-
-
-def _times(a: Bounds, b: Bounds) -> Bounds:
-    products = [a[i] * b[j] for i in (0, 1) for j in (0, 1)]
-    return _out(np.minimum.reduce(products), np.maximum.reduce(products))
-
-
-def _square(a: Bounds) -> Bounds:
-    low, high = np.abs(a[0]), np.abs(a[1])
-    smallest = np.where((a[0] <= 0) & (a[1] >= 0), 0.0, np.minimum(low, high))
-    inner, outer = smallest * smallest, np.maximum(low, high) ** 2
-    return np.maximum(np.nextafter(inner, -np.inf), 0.0), np.nextafter(outer, np.inf)
-
-
-def _number(value: float | Fraction, like: Bounds) -> Bounds:
-    exact = Fraction(value)
-    near = float(exact)
-    low = near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
-    high = near if Fraction(near) >= exact else float(np.nextafter(near, np.inf))
-    return np.full_like(like[0], low), np.full_like(like[0], high)
+_SHAPE = (64, 32)  # boxes of the domain, before they are halved
 
 
 @dataclass(frozen=True)
@@ -63,12 +35,12 @@ class _Step:
 
     def growth(self, s: Bounds, d: Bounds) -> Bounds:
         """1 - eta r."""
-        return _minus(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), _minus(_square(s), d)))
+        return minus(number(1 + self.eta, s), times(number(self.eta / 4, s), minus(square(s), d)))
 
     def __call__(self, s: Bounds, d: Bounds) -> tuple[Bounds, Bounds]:
         growth = self.growth(s, d)
-        spread = _square(_minus(_number(2, s), growth))  # (1 + eta r)²
-        return self._sum(s, d), _clip(_times(d, spread))
+        spread = square(minus(number(2, s), growth))  # (1 + eta r)²
+        return self._sum(s, d), _clip(times(d, spread))
 
     def _sum(self, s: Bounds, d: Bounds) -> Bounds:
         """s (1 + eta + eta D/4) - eta s³/4, for s >= 0: rising in D, and in s up to one maximum; extreme at corners or
@@ -80,16 +52,16 @@ class _Step:
         turning = (slope[0] <= 0) & (slope[1] >= 0)
         # Where the maximum may lie inside, the mean value theorem about the middle of the box.
         middle = (s[0] + s[1]) / 2
-        about = _add(self._point((middle, middle), (d[1], d[1])), _times(slope, _minus(s, (middle, middle))))
+        about = add(self._point((middle, middle), (d[1], d[1])), times(slope, minus(s, (middle, middle))))
         return low, np.where(turning, about[1], np.maximum(*top))
 
     def _point(self, s: Bounds, d: Bounds) -> Bounds:
-        return _times(s, self.growth(s, d))
+        return times(s, self.growth(s, d))
 
     def slope(self, s: Bounds, d: Bounds) -> Bounds:
         """d s+ / d s = 1 + eta + eta D/4 - 3 eta s²/4."""
-        first = _add(_number(1 + self.eta, s), _times(_number(self.eta / 4, s), d))
-        return _minus(first, _times(_number(3 * self.eta / 4, s), _square(s)))
+        first = add(number(1 + self.eta, s), times(number(self.eta / 4, s), d))
+        return minus(first, times(number(3 * self.eta / 4, s), square(s)))
 
 
 def _clip(d: Bounds) -> Bounds:
@@ -107,6 +79,7 @@ class BasinCertificate:
         contraction: in s and in D over two steps within the target.
         boxes: low and high ends of s and of D, shape (boxes, 4).
         domain: ends of s and of D of the whole domain.
+        share: of the domain that is to be proved.
     """
 
     eta: Fraction
@@ -116,11 +89,12 @@ class BasinCertificate:
     boxes: Float[np.ndarray, "boxes 4"]
     domain: tuple[float, float, float, float]
     seconds: float
+    share: Fraction = Fraction(0)
 
     @property
     def verified(self) -> bool:
-        """Whether anything was proved."""
-        return self.target[0] > 0 and len(self.boxes) > 0
+        """Whether anything was proved, and as large a share as is to be."""
+        return self.target[0] > 0 and len(self.boxes) > 0 and self.fraction >= self.share
 
     @property
     def fraction(self) -> float:
@@ -133,6 +107,38 @@ class BasinCertificate:
         s, d = (x + y)[:, None], ((x - y) ** 2)[:, None]
         low_s, high_s, low_d, high_d = self.boxes.T
         return np.any((low_s <= s) & (s <= high_s) & (low_d <= d) & (d <= high_d), axis=1)
+
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        ends = [Fraction(str(end)) for end in self.domain]  # as they are written
+        theorem = {
+            "loss": "1/2*(x*y - 1)**2",
+            "eta": texts((self.eta, self.eta)),
+            "s": texts(ends[:2]),
+            "D": texts(ends[2:]),
+            "share": str(self.share),
+        }
+        half, most = (Fraction(side) for side in self.target)
+        target = {
+            "target_s": texts((Fraction(self.centre) - half, Fraction(self.centre) + half)),
+            "target_D": str(most),
+        }
+        return certificate("basin", theorem, {**target, "grid": list(_SHAPE), "boxes": self._runs()})
+
+    def _runs(self) -> list[list[int]]:
+        """[level, row, from, to]: boxes of the grid, halved `level` times, next to each other in D."""
+        low_s, high_s, low_d, _ = self.boxes.T
+        first, last, least, most = self.domain
+        level = np.rint(np.log2((last - first) / _SHAPE[0] / (high_s - low_s))).astype(int)
+        row = np.rint((low_s - first) / (last - first) * (_SHAPE[0] << level)).astype(int)
+        at = np.rint((low_d - least) / (most - least) * (_SHAPE[1] << level)).astype(int)
+        runs: list[list[int]] = []
+        for found in sorted(zip(level.tolist(), row.tolist(), at.tolist(), strict=True)):
+            if runs and [*found] == [*runs[-1][:2], runs[-1][3]]:
+                runs[-1][3] += 1
+            else:
+                runs.append([*found, found[2] + 1])
+        return runs
 
     def describe(self) -> dict[str, float | int | str]:
         """Step size, target, contraction, boxes, share of the domain and seconds."""
@@ -155,15 +161,18 @@ def prove_basin(
     domain: tuple[float, float, float, float] = (0.05, 2.6, 0.0, 1.0),
     levels: int = 3,
     steps: int = 200,
+    share: Fraction = Fraction(0),
 ) -> BasinCertificate:
     """Certify boxes of the domain for one step size, halving both ways, `levels` times, those that are not.
+
+    They are to make up at least this `share` of the domain.
 
     `orbit` is delta_1 in floating point: where to look for the target, no part of the proof.
     """
     started = time.perf_counter()
     step = _Step(eta)
     target, contraction = _target(step, 2 * orbit)
-    boxes = _grid(domain, (64, 32))
+    boxes = _grid(domain, _SHAPE)
     certified = []
     if target[0] > 0:
         for level in range(levels + 1):
@@ -173,7 +182,7 @@ def prove_basin(
             if level < levels:
                 boxes = np.concatenate([_quarter(boxes, i, j) for i in (0, 1) for j in (0, 1)])
     proved = np.concatenate(certified) if certified else np.zeros((0, 4))
-    return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started)
+    return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started, share)
 
 
 def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -184,7 +193,7 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
         s1, d1 = step(s, d)
         s2, d2 = step(s1, d1)
         slope = _chain(step, s, d, s1, d1)
-        shrink = _times(_square(_spread(step, s, d)), _square(_spread(step, s1, d1)))
+        shrink = times(square(_spread(step, s, d)), square(_spread(step, s1, d1)))
         positive = (s[0] > 0) & (s1[0] > 0)
         inside = positive & (s2[0] > centre - half) & (s2[1] < centre + half) & (d2[1] < most)
         steepest, weakest = float(np.abs(slope).max()), float(shrink[1].max())
@@ -195,15 +204,15 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
 
 def _spread(step: _Step, s: Bounds, d: Bounds) -> Bounds:
     """1 + eta r."""
-    return _minus(_number(2, s), step.growth(s, d))
+    return minus(number(2, s), step.growth(s, d))
 
 
 def _chain(step: _Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
     """The derivative of s after two steps in s: through s and through D after one."""
-    through_s = _times(step.slope(s1, d1), step.slope(s, d))
-    by_d = _times(_number(step.eta / 4, s), s1)  # d s+ / d D
-    d_by_s = _times(_times(_number(step.eta, s), _times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
-    return _add(through_s, _times(by_d, d_by_s))
+    through_s = times(step.slope(s1, d1), step.slope(s, d))
+    by_d = times(number(step.eta / 4, s), s1)  # d s+ / d D
+    d_by_s = times(times(number(step.eta, s), times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
+    return add(through_s, times(by_d, d_by_s))
 
 
 def _arrives(

@@ -15,12 +15,14 @@ path from (0, hi] ends on that orbit, or on m after finitely many steps.
 import time
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 from flint import arb
 
-from eosbench.proof.cover import Box, CoverCertificate, bisect
-from eosbench.proof.intervals import Interval, ball, bounds, cover, rational
-from eosbench.proof.two_cycle import Descent
+from eosbench.proof._cover import Box, CoverCertificate, bisect
+from eosbench.proof._data import certificate, texts
+from eosbench.proof._intervals import Interval, ball, bounds, cover, rational
+from eosbench.proof._two_cycle import Descent
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,32 @@ class TrapBox(Box):
     trap: Interval
 
 
+@dataclass(frozen=True)
 class TrapCertificate(CoverCertificate[TrapBox]):
     """The monotone trap for every eta of a range (at its lower end, where eta f''(m) = 2, without item 4)."""
+
+    loss: Descent
+
+    def data(self) -> dict[str, Any]:
+        """The certificate for a checker."""
+        loss = self.loss
+        theorem = {
+            "loss": loss.loss,
+            "minimizer": str(loss.minimizer),
+            "within": texts(loss.search),
+            "eta": texts(self.eta),
+            "unit": "1",
+        }
+        boxes = [
+            {
+                "eta": texts(box.eta),
+                "critical": texts(box.critical),
+                "trap": texts(box.trap),
+                "cells": [*map(texts, box.cells)],
+            }
+            for box in self.boxes
+        ]
+        return certificate("trap", theorem, {"boxes": boxes})
 
 
 def prove_trap(family: Descent, low: Fraction, high: Fraction, depth: int = 14) -> TrapCertificate:
@@ -48,7 +74,7 @@ def prove_trap(family: Descent, low: Fraction, high: Fraction, depth: int = 14) 
         raise ValueError(f"{family.name}: the search interval must begin at 0, and 0 be named a critical point")
     started = time.perf_counter()
     boxes, failed = bisect(lambda a, b: trap_box(family, a, b), low, high, depth)
-    return TrapCertificate(family.name, (low, high), boxes, failed, time.perf_counter() - started)
+    return TrapCertificate(family.name, (low, high), boxes, failed, time.perf_counter() - started, family)
 
 
 def trap_box(family: Descent, low: Fraction, high: Fraction) -> TrapBox | None:
