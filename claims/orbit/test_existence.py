@@ -4,8 +4,7 @@ from fractions import Fraction
 from math import factorial
 
 from eosbench import Claim, Source
-from eosbench.proof import Identity, prove_existence, prove_identity
-from eosbench.proof._families import taylor_descent
+from eosbench.proof import Identity, prove_existence, prove_identity, taylor_descent
 
 
 def exact(numbers):

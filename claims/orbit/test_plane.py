@@ -7,7 +7,7 @@ import numpy as np
 from eosbench import Claim, Source, problems
 from eosbench.dynamics import ends_where, gd_step, trajectory, two_cycle
 from eosbench.problems import both_positive, factorization_starts, quartic
-from eosbench.proof._planar import prove_basin
+from eosbench.proof import prove_basin
 
 
 def plane_orbit(eta):

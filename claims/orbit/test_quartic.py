@@ -7,8 +7,7 @@ import numpy as np
 from eosbench import Claim, Source, problems
 from eosbench.dynamics import cycle_multiplier, gd_step, gradient_descent, trajectory, two_cycle
 from eosbench.problems import quartic_step_size
-from eosbench.proof import Identity, prove_identity, prove_trap, prove_two_cycle
-from eosbench.proof._families import quartic_descent
+from eosbench.proof import Identity, prove_identity, prove_trap, prove_two_cycle, quartic_descent
 
 LOSS = dict(loss="1/4*(x**2 - 1)**2", minimizer="1", unit="1")
 

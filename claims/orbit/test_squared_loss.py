@@ -9,8 +9,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import amplitude_law, cycle_multiplier, gd_step, gradient_descent, scalar_derivatives
 from eosbench.problems import SquaredError
-from eosbench.proof import Identity, prove_identity, prove_two_cycle
-from eosbench.proof._families import squared_descent
+from eosbench.proof import Identity, prove_identity, prove_two_cycle, squared_descent
 
 MODELS = {
     "sin": (jnp.sin, (0.0, 0.5, 1.2)),

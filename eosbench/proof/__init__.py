@@ -2,11 +2,15 @@
 
 from eosbench.proof._existence import ExistenceCertificate as ExistenceCertificate
 from eosbench.proof._existence import prove_existence as prove_existence
+from eosbench.proof._families import quartic_descent as quartic_descent
+from eosbench.proof._families import squared_descent as squared_descent
+from eosbench.proof._families import taylor_descent as taylor_descent
 from eosbench.proof._identity import Identity as Identity
 from eosbench.proof._identity import IdentityCertificate as IdentityCertificate
 from eosbench.proof._identity import prove_identity as prove_identity
 from eosbench.proof._minimum import MinimumCertificate as MinimumCertificate
 from eosbench.proof._minimum import prove_minimum as prove_minimum
+from eosbench.proof._planar import prove_basin as prove_basin
 from eosbench.proof._trap import TrapBox as TrapBox
 from eosbench.proof._trap import TrapCertificate as TrapCertificate
 from eosbench.proof._trap import prove_trap as prove_trap
