@@ -1,0 +1,61 @@
+"""Plants every error, prints which were noticed, and fails if one survives: `python -m tests.sabotage [words]`.
+
+Words choose the errors whose description, file or run contains one of them. With all of them, the table is written to
+docs/results/sabotage.md.
+"""
+
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .plants import ROOT, Plant, is_noticed, plants, run
+
+AT_ONCE = 2
+
+
+def main(words: list[str]) -> int:
+    """Plant the chosen errors, two at a time."""
+    chosen = [plant for plant in plants() if not words or any(word in repr(plant) for word in words)]
+    noticed: list[Plant] = []
+    survivors: list[Plant] = []
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        for plant, (status, output) in zip(chosen, pool.map(attempt, chosen), strict=True):
+            (noticed if is_noticed(status) else survivors).append(plant)
+            print(f"{'noticed ' if is_noticed(status) else 'SURVIVED'}  {plant.error}  ({plant.file})", flush=True)
+            if not is_noticed(status):
+                print(f"  pytest {plant.noticed_by}: status {status}\n{output}", flush=True)
+    print(f"{len(chosen)} planted, {len(noticed)} noticed, {len(survivors)} survived.")
+    for plant in survivors:
+        print(f"  {plant.error}  ({plant.file}, pytest {plant.noticed_by})")
+    if not words:
+        (ROOT / "docs" / "results" / "sabotage.md").write_text(table(noticed, survivors), encoding="utf-8")
+    return 1 if survivors or not chosen else 0
+
+
+def attempt(plant: Plant) -> tuple[int, str]:
+    with tempfile.TemporaryDirectory() as folder:
+        return run(plant, Path(folder))
+
+
+def table(noticed: list[Plant], survivors: list[Plant]) -> str:
+    """The errors by the run that notices them, as a page."""
+    lines = [
+        "# Planted errors",
+        "",
+        "Each of these was planted on its own, and the run beside it was seen to fail. `tox -e sabotage` plants them",
+        "all again and writes this page; every run of the tests plants a tenth of them, another one each day.",
+        "",
+        f"{len(noticed) + len(survivors)} planted, {len(noticed)} noticed, {len(survivors)} survived.",
+    ]
+    for title, found in (("Survived", survivors), ("Noticed", noticed)):
+        runs = sorted({plant.noticed_by for plant in found})
+        if runs:
+            lines += ["", f"## {title}", "", "| by `pytest` | error | in |", "|---|---|---|"]
+        for name in runs:
+            lines += [f"| `{name}` | {p.error} | `{p.file}` |" for p in found if p.noticed_by == name]
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
