@@ -14,6 +14,11 @@ def plane_orbit(eta):
     return two_cycle(quartic, max(eta, 1.001))
 
 
+def basin_theorem(etas, share):
+    """That much of x + y from 0.05 to 2.6 and (x - y)² up to 1, for each of the step sizes."""
+    return dict(kind="basin", loss="1/2*(x*y - 1)**2", eta=etas, s=("0.05", "2.6"), D=("0", "1"), share=share)
+
+
 scalar_factorization = Claim(
     "orbit/scalar-factorization",
     source=Source("chen-bruna-poster", "II, Convergence: a special 2D function"),
@@ -26,7 +31,7 @@ scalar_factorization = Claim(
         r"Loss: $f(x, y) = \frac{1}{2}(xy - 1)^2$. Learning rate: $1 < \eta < 1.121$. Initialization: some conditions "
         r"that guarantee $x, y > 0$ always, outside the stable set of the minimizers $xy = 1$. Convergence: it "
         r"converges to a period-2 orbit as $\{(x = y = \delta_i) \mid i = 1, 2\}$ where $\delta_1, \delta_2$ are those "
-        r"of $\frac{1}{4}(x^2 - 1)^2$; proved from most starts of a region, at three step sizes."
+        r"of $\frac{1}{4}(x^2 - 1)^2$; proved from most starts of a region, for $\eta$ from 1.06 to 1.12."
     ),
     expected="corrected",
     uses=("orbit/quartic",),
@@ -57,9 +62,8 @@ def test_a_region_of_starts_is_proved(evidence, eta):
     orbit draws in some starts that turn negative, too.
     """
     evidence.requires("1 < eta < 1.121", 1 < Fraction(eta) < Fraction("1.121"))
-    basin = prove_basin(Fraction(eta), float(plane_orbit(float(eta))[0]), share=Fraction(3, 4))
-    region = dict(s=("0.05", "2.6"), D=("0", "1"), share="0.75")
-    theorem = dict(kind="basin", loss="1/2*(x*y - 1)**2", eta=(eta, eta), **region)
+    basin = prove_basin((Fraction(eta), Fraction(eta)), float(plane_orbit(float(eta))[0]), share=Fraction(3, 4))
+    theorem = basin_theorem((eta, eta), "0.75")
     evidence.proved("every start of the proved boxes ends on the orbit", basin, theorem)
     evidence.at_least("share of the domain that is proved", basin.fraction, 0.75)
 
@@ -73,6 +77,17 @@ def test_a_region_of_starts_is_proved(evidence, eta):
     other = always & ~proved & (np.abs(x - y) < 1) & (x + y < 2.6)
     if other.any():
         evidence.series("stays positive, not proved", x[other], y[other], axes=axes, style="points")
+
+
+@scalar_factorization.check(
+    etas=[("1.06", "1.07"), ("1.07", "1.08"), ("1.08", "1.09"), ("1.09", "1.1"), ("1.1", "1.11"), ("1.11", "1.12")],
+    controls={"below the edge": dict(etas=("0.97", "0.98")), "beyond sqrt(5)-1": dict(etas=("1.25", "1.26"))},
+)
+def test_a_region_of_starts_is_proved_for_every_step_size_of_an_interval(evidence, etas, share="0.65"):
+    low, high = map(Fraction, etas)
+    evidence.requires("1 < eta < 1.121", low > 1 and high < Fraction("1.121"))
+    basin = prove_basin((low, high), float(plane_orbit(float(low + high) / 2)[0]), share=Fraction(share))
+    evidence.proved("every start of the proved boxes ends on the orbit", basin, basin_theorem(etas, share))
 
 
 @scalar_factorization.counterexample(start=(2.0, 0.5), eta=1.1)

@@ -10,6 +10,7 @@ import numpy as np
 from eosbench import Claim, Source
 from eosbench.dynamics import gd_step, predicted_step, trajectory
 from eosbench.problems import TaylorLoss
+from eosbench.proof import Identity, prove_identity
 
 from .setting import at_the_edge, first, peak
 
@@ -33,7 +34,7 @@ four_stages = Claim(
         r"progressive sharpening."
     ),
     corrected=(
-        r"Progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1) (1 + \eta y_i) x_0$; "
+        r"While $y_t > -\frac{1}{\eta}$: progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1) (1 + \eta y_i) x_0$; "
         r"self-stabilization: $y_t$ peaks at the first step with $|x_t| \geq \sqrt{2\alpha/\beta}$, afterwards the "
         r"sharpness begins to decline; return to stability: $|x_t|$ peaks at the first step after that with $y_t \leq "
         r"0$, and diminishes, leading back to progressive sharpening."
@@ -76,6 +77,51 @@ def test_the_stages_of_the_predicted_dynamics(evidence, epsilon, small, sign=1.0
         evidence.series(
             f"ε = {epsilon:g}, z = {small:g}", np.arange(steps + 1) * epsilon, values, axes=("time ε t", name)
         )
+
+
+@four_stages.check(
+    proves=True,
+    controls={"2.04 in place of 2 in √(2α/β)": dict(two="51/25"), "a restoring force 2 % weaker": dict(half="49/100")},
+)
+def test_the_stages_from_the_signs_of_every_step(evidence, two="2", half="1/2"):
+    """For all eta, alpha, beta > 0 and every start with y_0 = 0 and 0 < |x_0| < √(2α/β); z is β x²/(2α).
+
+    Up to the first step with z >= 1 y rises, by eta α (1 - z); and as y > 0, |x| grows, at least geometrically, so that
+    there is such a step: there y peaks. From then on y falls as long as it is positive, by more than in the step before,
+    as |x| still grows: there is a first step with y <= 0, and there |x| peaks. Afterwards |x| diminishes; y falls until
+    z < 1, and then rises by more in every step until it is positive again. In the statements c, p, q and g are positive.
+    """
+    change, rises, falls = "y after a step", "y rises where z < 1", "y falls where z > 1"
+    grows, shrinks, alternates = "|x| grows where y > 0", "|x| diminishes where -1/eta < y < 0", "x alternates"
+    statements = (
+        (change, "y1 - y", "=", "eta*alpha*(1 - z)"),
+        (rises, "eta*alpha*(1 - (1 - c))", ">", "0"),
+        (falls, "0", ">", "eta*alpha*(1 - (1 + c))"),
+        (grows, "((1 + eta*p)*x)**2", ">", "x**2"),
+        (shrinks, "x**2", ">", "((1 - eta*p)*x)**2"),
+        (alternates, "-x*x1", ">", "0"),
+    )
+    identity = Identity(
+        statements,
+        "x y eta alpha beta z s c p q g",
+        where={"x1": "-(1 + eta*y)*x", "y1": f"y + eta*(alpha - {half}*beta*x**2)"},
+        given=((f"{two}*alpha*z", "beta*x**2"), ("x**2", "s"), ("eta*p + q", "1"), ("1 + eta*y", "g")),
+        positive="eta alpha beta s c p q g",
+        remainder={
+            change: "1/2*eta*given1",
+            grows: "(2*eta*p + (eta*p)**2)*given2",
+            shrinks: "eta*p*(2 - eta*p)*given2 - s*eta*p*given3",
+            alternates: "(1 + eta*y)*given2 + s*given4",
+        },
+        excess={
+            rises: "eta*alpha*c",
+            falls: "eta*alpha*c",
+            grows: "s*(2*eta*p + (eta*p)**2)",
+            shrinks: "s*eta*p*(1 + q)",
+            alternates: "s*g",
+        },
+    )
+    evidence.proved("from every such start", prove_identity(identity), identity.theorem)
 
 
 @four_stages.check(

@@ -16,11 +16,12 @@ import numpy as np
 
 from eosbench.checker.grids import UNIT, Grid
 from eosbench.checker.statement import same
-from eosbench.checker.steps import Fields, Refused, Steps
+from eosbench.checker.steps import Fields, Refused, Steps, cells
 
 LOSS = "1/2*(x*y - 1)**2"
 _LARGEST = 4  # s and D beyond are given up: within, no product overflows
 _ITERATES, _DEPTH, _TARGET_DEPTH = 300, 5, 7
+_MOST_CELLS = 200_000  # more are not halved once more, so that a wrong certificate is refused soon
 
 Runs = list[tuple[int, int, int, int]]
 
@@ -69,8 +70,17 @@ def check_basin(theorem: Fields, proof: Fields, steps: Steps) -> None:
     steps.hold(fits, f"the domain does not lie in s > 0, D >= 0, up to {_LARGEST}")
     ends, most = proof.interval("target_s"), proof.fraction("target_D")
     steps.hold(ends[0] > 0 and ends[1] <= _LARGEST and 0 < most <= _LARGEST, "the target does not lie in s > 0, D >= 0")
-    step = _Step(low, high)
-    target = Grid.of(*ends), Grid.of(0, most)
+    runs, shape = _runs(proof), _shape(proof)
+    area = _area(runs, shape)
+    steps.hold(area >= share, f"the boxes are {float(area):.4f} of the domain, not {float(share):g}")
+    boxes = _boxes(runs, shape, in_s, in_d)
+    for part in cells(proof.points("eta", 2), low, high, "the parts of the step sizes"):
+        _check_part(_Step(*part), (Grid.of(*ends), Grid.of(0, most)), boxes, steps)
+    steps.count("boxes", len(boxes[0].low))
+
+
+def _check_part(step: _Step, target: tuple[Grid, Grid], boxes: tuple[Grid, Grid], steps: Steps) -> None:
+    """The target and the boxes, for some of the step sizes."""
     # one unit inside, whatever was rounded outward
     inner, below = (target[0].low + 1, target[0].high - 1), target[1].high - 1
 
@@ -102,15 +112,10 @@ def check_basin(theorem: Fields, proof: Fields, steps: Steps) -> None:
 
     whole = tuple(Grid(np.atleast_1d(side.low), np.atleast_1d(side.high)) for side in target)
     steps.hold(_everywhere(contracts, whole, _TARGET_DEPTH) is None, "two steps need not map the target into itself")
-    runs, shape = _runs(proof), _shape(proof)
-    area = _area(runs, shape)
-    steps.hold(area >= share, f"the boxes are {float(area):.4f} of the domain, not {float(share):g}")
-    boxes = _boxes(runs, shape, in_s, in_d)
     failed = _everywhere(arrives, boxes, _DEPTH)
     if failed is not None:
         s, d = ([float(end) / UNIT for end in ends] for ends in failed)
         raise Refused(f"from s in [{s[0]:.6g}, {s[1]:.6g}], D in [{d[0]:.6g}, {d[1]:.6g}] it need not arrive")
-    steps.count("boxes", len(boxes[0].low))
     steps.count("steps", len(boxes[0].low))
 
 
@@ -124,6 +129,8 @@ def _everywhere(
         s, d = s[open_ones], d[open_ones]
         if len(s.low) == 0:
             return None
+        if len(s.low) > _MOST_CELLS:
+            break
         if left:
             quarters = [(x, y) for x in s.halves() for y in d.halves()]
             s, d = (Grid(np.concatenate([q[k].low for q in quarters]), np.concatenate([q[k].high for q in quarters]))
@@ -166,17 +173,13 @@ def _area(runs: Runs, shape: tuple[int, int]) -> Fraction:
 
 def _boxes(runs: Runs, shape: tuple[int, int], in_s: Any, in_d: Any) -> tuple[Grid, Grid]:
     """The boxes' sides in s and D, rounded outward."""
-    cells = np.array([(level, row, at) for level, row, start, end in runs for at in range(start, end)], np.int64)
-    cells = cells.reshape(-1, 3)
+    found = [(level, row, at) for level, row, start, end in runs for at in range(start, end)]
+    level, *at = np.array(found, np.int64).reshape(-1, 3).T
+    width = 16 >> level
     sides = []
-    for index, (low, high), parts in ((1, in_s, shape[0]), (2, in_d, shape[1])):
-        # place = low + (high - low) k/(parts 2^level), with one denominator for all
-        base, step = low * UNIT, (high - low) * UNIT / (parts << 4)
-        places = [
-            (int((base + step * k) // 1), int(-(-(base + step * (k + 1)) // 1)))
-            for k in range(parts << 4)
-        ]  # fmt: skip
-        table = np.array(places, np.int64)
-        width = 16 >> cells[:, 0]
-        sides.append(Grid(table[cells[:, index] * width, 0], table[(cells[:, index] + 1) * width - 1, 1]))
+    for place, (low, high), parts in zip(at, (in_s, in_d), shape, strict=True):
+        base, step = low * UNIT, (high - low) * UNIT / (parts << 4)  # of the finest grid there may be
+        lower = np.array([(base + step * k) // 1 for k in range(parts << 4)], np.int64)
+        upper = np.array([-(-(base + step * k) // 1) for k in range(1, (parts << 4) + 1)], np.int64)
+        sides.append(Grid(lower[place * width], upper[(place + 1) * width - 1]))
     return sides[0], sides[1]

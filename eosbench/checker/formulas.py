@@ -35,11 +35,11 @@ def parse(text: str) -> ast.expr:
     return tree
 
 
-def value(tree: ast.expr, names: Mapping[str, Any], number: Callable[[Fraction], Any] = Fraction) -> Any:
+def value(tree: ast.expr, names: Mapping[str, Any], number: Callable[[Any], Any] = Fraction) -> Any:
     """A formula in the arithmetic of what its names stand for, and of what `number` makes of whole numbers."""
     match tree:
         case ast.Constant():
-            return number(Fraction(tree.value))  # type: ignore[arg-type]
+            return number(tree.value)
         case ast.Name():
             if tree.id not in names:
                 raise Refused(f"the name {tree.id!r} stands for nothing")

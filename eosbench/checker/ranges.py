@@ -28,6 +28,8 @@ class Range:
     @classmethod
     def of(cls, low: Number, high: Number | None = None) -> "Range":
         """The narrowest one around rational numbers."""
+        if isinstance(low, int) and high is None:
+            return cls(low << BITS, low << BITS)
         low, high = Fraction(low), Fraction(low if high is None else high)
         return cls(
             (low.numerator << BITS) // low.denominator,
@@ -79,10 +81,13 @@ class Range:
             if not isinstance(other, int | Fraction):
                 return NotImplemented
             other = Range.of(other)
-        if other.low <= 0 <= other.high:
+        low, high = other.low, other.high
+        if low <= 0 <= high:
             raise Refused("a division by a range that holds zero")
-        ends = [(n << BITS, d) for n in (self.low, self.high) for d in (other.low, other.high)]
-        return Range(min(n // d for n, d in ends), max(-(-n // d) for n, d in ends))
+        a, b = self.low << BITS, self.high << BITS
+        if low > 0:
+            return Range(a // (high if a >= 0 else low), -(-b // (low if b >= 0 else high)))
+        return Range(b // (high if b >= 0 else low), -(-a // (low if a >= 0 else high)))
 
     def __rtruediv__(self, other: Number) -> "Range":
         return Range.of(other) / self

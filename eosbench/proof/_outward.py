@@ -37,10 +37,12 @@ def square(a: Bounds) -> Bounds:
     return np.maximum(np.nextafter(inner, -np.inf), 0.0), np.nextafter(outer, np.inf)
 
 
-def number(value: float | Fraction, like: Bounds) -> Bounds:
-    """A rational number, for as many boxes."""
-    exact = Fraction(value)
+def number(low: Fraction, high: Fraction, like: Bounds) -> Bounds:
+    """All numbers between two rational ones, for as many boxes."""
+    ends = _below(low), -_below(-high)
+    return np.full_like(like[0], ends[0]), np.full_like(like[0], ends[1])
+
+
+def _below(exact: Fraction) -> float:
     near = float(exact)
-    low = near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))
-    high = near if Fraction(near) >= exact else float(np.nextafter(near, np.inf))
-    return np.full_like(like[0], low), np.full_like(like[0], high)
+    return near if Fraction(near) <= exact else float(np.nextafter(near, -np.inf))

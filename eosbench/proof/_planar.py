@@ -22,24 +22,31 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from eosbench.proof._data import certificate, texts
+from eosbench.proof._intervals import Interval
 from eosbench.proof._outward import Bounds, add, minus, number, square, times
 
 _SHAPE = (64, 32)  # boxes of the domain, before they are halved
+_PARTS = 4  # of an interval of step sizes, each of which is easier to check
 
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of the map in (s, D) on boxes, for a rational step size."""
+    """One step of the map in (s, D) on boxes, for all step sizes of an interval."""
 
-    eta: Fraction
+    eta: Interval
+
+    def times_eta(self, factor: Fraction, like: Bounds) -> Bounds:
+        """factor eta, for a positive factor."""
+        return number(factor * self.eta[0], factor * self.eta[1], like)
 
     def growth(self, s: Bounds, d: Bounds) -> Bounds:
         """1 - eta r."""
-        return minus(number(1 + self.eta, s), times(number(self.eta / 4, s), minus(square(s), d)))
+        r = minus(times(_constant(Fraction(1, 4), s), minus(square(s), d)), _constant(1, s))
+        return minus(_constant(1, s), times(self.times_eta(Fraction(1), s), r))
 
     def __call__(self, s: Bounds, d: Bounds) -> tuple[Bounds, Bounds]:
         growth = self.growth(s, d)
-        spread = square(minus(number(2, s), growth))  # (1 + eta r)²
+        spread = square(minus(_constant(2, s), growth))  # (1 + eta r)²
         return self._sum(s, d), _clip(times(d, spread))
 
     def _sum(self, s: Bounds, d: Bounds) -> Bounds:
@@ -59,9 +66,13 @@ class _Step:
         return times(s, self.growth(s, d))
 
     def slope(self, s: Bounds, d: Bounds) -> Bounds:
-        """d s+ / d s = 1 + eta + eta D/4 - 3 eta s²/4."""
-        first = add(number(1 + self.eta, s), times(number(self.eta / 4, s), d))
-        return minus(first, times(number(3 * self.eta / 4, s), square(s)))
+        """d s+ / d s = 1 + eta (4 + D - 3 s²)/4."""
+        inner = minus(add(_constant(4, s), d), times(_constant(3, s), square(s)))
+        return add(_constant(1, s), times(self.times_eta(Fraction(1, 4), s), inner))
+
+
+def _constant(value: Fraction | int, like: Bounds) -> Bounds:
+    return number(Fraction(value), Fraction(value), like)
 
 
 def _clip(d: Bounds) -> Bounds:
@@ -73,7 +84,7 @@ class BasinCertificate:
     """Boxes of starts in (s, D) from which every path ends on the period-2 orbit with x = y.
 
     Attributes:
-        eta: the step size.
+        eta: the step sizes.
         centre: of the target in s, 2 delta_1 up to rounding.
         target: half-width in s around `centre`, and largest D; zeros if no target was proved.
         contraction: in s and in D over two steps within the target.
@@ -82,7 +93,7 @@ class BasinCertificate:
         share: of the domain that is to be proved.
     """
 
-    eta: Fraction
+    eta: Interval
     centre: float
     target: tuple[float, float]
     contraction: tuple[float, float]
@@ -113,17 +124,20 @@ class BasinCertificate:
         ends = [Fraction(str(end)) for end in self.domain]  # as they are written
         theorem = {
             "loss": "1/2*(x*y - 1)**2",
-            "eta": texts((self.eta, self.eta)),
+            "eta": texts(self.eta),
             "s": texts(ends[:2]),
             "D": texts(ends[2:]),
             "share": str(self.share),
         }
         half, most = (Fraction(side) for side in self.target)
+        low, high = self.eta
+        narrow = [low + (high - low) * k / _PARTS for k in range(_PARTS + 1)] if low < high else [low, high]
         target = {
             "target_s": texts((Fraction(self.centre) - half, Fraction(self.centre) + half)),
             "target_D": str(most),
         }
-        return certificate("basin", theorem, {**target, "grid": list(_SHAPE), "boxes": self._runs()})
+        proof = {"eta": texts(narrow), **target, "grid": list(_SHAPE), "boxes": self._runs()}
+        return certificate("basin", theorem, proof)
 
     def _runs(self) -> list[list[int]]:
         """[level, row, from, to]: boxes of the grid, halved `level` times, next to each other in D."""
@@ -141,9 +155,10 @@ class BasinCertificate:
         return runs
 
     def describe(self) -> dict[str, float | int | str]:
-        """Step size, target, contraction, boxes, share of the domain and seconds."""
+        """Step sizes, target, contraction, boxes, share of the domain and seconds."""
         return {
-            "eta": float(self.eta),
+            "eta from": float(self.eta[0]),
+            "eta to": float(self.eta[1]),
             "target in s": self.target[0],
             "target in D": self.target[1],
             "contraction in s": self.contraction[0],
@@ -156,14 +171,14 @@ class BasinCertificate:
 
 
 def prove_basin(
-    eta: Fraction,
+    eta: Interval,
     orbit: float,
     domain: tuple[float, float, float, float] = (0.05, 2.6, 0.0, 1.0),
     levels: int = 3,
     steps: int = 200,
     share: Fraction = Fraction(0),
 ) -> BasinCertificate:
-    """Certify boxes of the domain for one step size, halving both ways, `levels` times, those that are not.
+    """Certify boxes of the domain for all step sizes of an interval, halving, `levels` times, those that are not.
 
     They are to make up at least this `share` of the domain.
 
@@ -204,14 +219,14 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
 
 def _spread(step: _Step, s: Bounds, d: Bounds) -> Bounds:
     """1 + eta r."""
-    return minus(number(2, s), step.growth(s, d))
+    return minus(_constant(2, s), step.growth(s, d))
 
 
 def _chain(step: _Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
     """The derivative of s after two steps in s: through s and through D after one."""
     through_s = times(step.slope(s1, d1), step.slope(s, d))
-    by_d = times(number(step.eta / 4, s), s1)  # d s+ / d D
-    d_by_s = times(times(number(step.eta, s), times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
+    by_d = times(step.times_eta(Fraction(1, 4), s), s1)  # d s+ / d D
+    d_by_s = times(times(step.times_eta(Fraction(1), s), times(d, s)), _spread(step, s, d))  # 2 D (1 + eta r) eta s/2
     return add(through_s, times(by_d, d_by_s))
 
 

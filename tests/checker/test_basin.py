@@ -20,7 +20,7 @@ def delta(eta):
 
 @pytest.fixture(scope="module")
 def basin():
-    return prove_basin(F("1.1"), delta(1.1), levels=1, share=F(1, 2))
+    return prove_basin((F("1.1"), F("1.1")), delta(1.1), levels=1, share=F(1, 2))
 
 
 @pytest.fixture(scope="module")
@@ -53,11 +53,23 @@ def test_the_boxes_are_those_of_the_prover(basin, data):
 )
 def test_a_target_that_attracts_nothing(data, eta, reason):
     """Beyond sqrt(5)-1 the orbit repels, and below the edge there is none: with the target as it is for 1.1."""
-    assert asked(changed(data, ["theorem", "eta"], [eta, eta])).reason == reason
+    moved = changed(changed(data, ["theorem", "eta"], [eta, eta]), ["proof", "eta"], [eta, eta])
+    assert asked(moved).reason == reason
 
 
 def test_a_range_of_step_sizes_is_not_that_of_one(data):
-    assert not asked(changed(data, ["theorem", "eta"], ["1.09", "1.11"])).accepted
+    damaged = changed(data, ["theorem", "eta"], ["1.09", "1.11"])
+    assert asked(damaged).reason == "the parts of the step sizes do not cover [1.09, 1.11]"
+    assert not asked(changed(damaged, ["proof", "eta"], ["1.09", "1.1", "1.11"])).accepted
+
+
+def test_an_interval_of_step_sizes_is_checked_in_parts():
+    basin = prove_basin((F("1.1"), F("1.104")), delta(1.102), levels=1, share=F(1, 3))
+    assert basin.verified
+    data = basin.data()
+    assert len(data["proof"]["eta"]) == 5
+    assert asked(data).accepted
+    assert "do not cover" in asked(changed(data, ["proof", "eta", -1], None)).reason
 
 
 def test_boxes_from_which_paths_do_not_arrive(basin):

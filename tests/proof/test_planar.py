@@ -60,7 +60,7 @@ def everywhere(holds, s, d, depth):
 
 def recheck(certificate, boxes):
     """What is wrong with the certificate, or with these boxes, if anything."""
-    eta, step = certificate.eta, Step(certificate.eta)
+    eta, step = certificate.eta[0], Step(certificate.eta[0])
     half, most = certificate.target
     ends = certificate.centre - half, certificate.centre + half  # in floating point, as the prover takes them
     around, below = Range.of(*ends), Range.of(most)
@@ -110,7 +110,7 @@ def recheck(certificate, boxes):
 
 def prove(eta, levels):
     u = ((1 + eta) - np.sqrt((eta - 1) * (eta + 3))) / (2 * eta)  # delta_1²
-    return prove_basin(Fraction(str(eta)), float(np.sqrt(u)), levels=levels)
+    return prove_basin((Fraction(str(eta)),) * 2, float(np.sqrt(u)), levels=levels)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_an_operation_on_boxes_holds_the_exact_result(on_boxes, exactly):
 
 @pytest.mark.parametrize("number", [Fraction(1, 3), Fraction("1.1"), -Fraction(1, 7), Fraction(1, 4)])
 def test_a_number_lies_in_its_box(number):
-    (low,), (high,) = outward.number(number, (np.zeros(1), np.zeros(1)))
+    (low,), (high,) = outward.number(number, number, (np.zeros(1), np.zeros(1)))
     assert low <= number <= high
     assert (low == high) == (number == Fraction(1, 4))
 
@@ -159,7 +159,7 @@ FAULTS = {
     "no contraction": ({"contraction": (1.0, 0.82)}, "contraction"),
     "a target off the orbit": ({"centre": 1.3}, "orbit not in the target"),
     "a target at the other point": ({"centre": 2.2}, "target not left of the minimizer"),
-    "another step size": ({"eta": Fraction("1.2")}, "orbit not in the target"),
+    "another step size": ({"eta": (Fraction("1.2"),) * 2}, "orbit not in the target"),
 }
 
 
@@ -209,11 +209,11 @@ def test_the_starts_that_do_not_converge_are_left_out(basin):
 
 @pytest.mark.parametrize("eta", ["0.98", "1.25"])
 def test_nothing_is_proved_outside_the_range(eta):
-    nothing = prove_basin(Fraction(eta), 0.9)
+    nothing = prove_basin((Fraction(eta),) * 2, 0.9)
     assert not nothing.verified
     assert nothing.fraction == 0
 
 
 def test_no_target_left_of_zero():
     """The enclosures of s hold for s > 0 only."""
-    assert prove_basin(Fraction("1.1"), -1.1, levels=0).target == (0, 0)
+    assert prove_basin((Fraction("1.1"),) * 2, -1.1, levels=0).target == (0, 0)
