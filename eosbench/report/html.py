@@ -95,9 +95,10 @@ def page(results: Results) -> str:
     """The content of `report.html`."""
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
+    views = {claim.id: _view(claim, results, points) for claim in results.claims}
     topics: dict[str, list[ClaimView]] = {}
-    for claim in results.claims:
-        topics.setdefault(claim.topic, []).append(_view(claim, results, points))
+    for view in views.values():
+        topics.setdefault(view.result.topic, []).append(view)
     return (
         templates()
         .get_template("report.html.j2")
@@ -110,9 +111,7 @@ def page(results: Results) -> str:
             graph=graph(results),
             environment=_environment(results),
             made_with=_made_with(results),
-            errata=[
-                view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")
-            ],
+            errata={severity: [views[claim.id] for claim in claims] for severity, claims in results.differing.items()},
             documents={document.key: document for document in documents(results)},
             address=_address,
             linked=_linker(results),
