@@ -29,6 +29,7 @@ scalar_factorization = Claim(
         r"of $\frac{1}{4}(x^2 - 1)^2$; proved from most starts of a region, at three step sizes."
     ),
     expected="corrected",
+    severity="missing hypothesis",
     uses=("orbit/quartic",),
 )
 

@@ -18,7 +18,7 @@ from eosbench.report import figures
 from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
 from eosbench.report.index import documents
-from eosbench.report.notation import case_name, clip, digits, interval, one_line
+from eosbench.report.notation import bound, case_name, clip, digits, interval, one_line
 from eosbench.report.notices import headline, notices
 from eosbench.report.pages import anchor, stylesheet, templates
 from eosbench.report.results import ClaimResult, Results
@@ -75,6 +75,8 @@ class ClaimView:
     result: ClaimResult
     panels: list[figures.Panel]
     strips: list[Strip]
+    fractions: list[tuple[str, str]]
+    """Each fraction of runs and the bound that it shows."""
     comparisons: list[Row]
     omitted: int
     controls: list[tuple[str, bool]]
@@ -154,6 +156,13 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         claim,
         panels=figures.panels(claim.id, figures.recorded(claim.of_role("case", "counterexample")), points),
         strips=[_strip(constant, claim) for constant in claim.judgement.constants],
+        fractions=[
+            (comparison.name, bound(comparison))
+            for case in claim.of_role("case")
+            if case.reading != "vacuous"
+            for comparison in case.comparisons
+            if bound(comparison)
+        ],
         comparisons=rows,
         omitted=omitted,
         controls=[

@@ -26,7 +26,7 @@ def page(results: Results) -> str:
     lines += [
         "A verdict says what was found on a grid of cases. It is not a proof, except where the grade is *proved*.",
         "",
-        "| claim | verdict | grade | expected | cases | controls | constants | stated in |",
+        "| claim | verdict | grade | expected | cases | controls | constants, fractions | stated in |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(claim) for claim in results.claims),
         "",
@@ -131,10 +131,11 @@ def _errata(results: Results, level: int) -> list[str]:
 
 def _row(claim: ClaimResult) -> str:
     source = claim.claim.source
-    constants = "; ".join(
+    shown = [
         f"{_text(c.name)}: {digits(c.claimed, 6)} in {interval(c.low, c.high, c.claimed)}"
         for c in claim.judgement.constants
-    )
+    ]
+    constants = "; ".join([*shown, *(f"{name}: {found}" for _, name, _, found, _ in _fractions(claim))])
     cells = (
         _code(claim.id),
         f"{_symbol(claim)} {claim.verdict}" + (f", {claim.severity}" if claim.severity else ""),

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from eosbench.records import SEVERITIES, VERDICTS
 from eosbench.report.formula import typeset
-from eosbench.report.notation import authors, bound, digits, one_line, plural, symbolic
+from eosbench.report.notation import authors, digits, one_line, plural, symbolic
 from eosbench.report.results import ClaimResult
 
 
@@ -27,7 +27,6 @@ def templates() -> Environment:
     filters: dict[str, Callable[..., Any]] = {
         "anchor": anchor,
         "authors": authors,
-        "bound": bound,
         "cost": cost,
         "digits": digits,
         "foreign": foreign,
