@@ -271,8 +271,11 @@ def _counts(cases: Iterable[CaseRecord]) -> dict[str, int]:
 
 
 def _worst(cases: Iterable[CaseRecord]) -> Worst | None:
-    """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left."""
-    pairs = _comparisons(cases)
+    """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left.
+
+    That all is finite comes near to nothing.
+    """
+    pairs = [pair for pair in _comparisons(cases) if (pair[1].kind, pair[1].reading) != ("finite", "satisfied")]
     if not pairs:
         return None
     order = ("violated", "indeterminate", "satisfied")
