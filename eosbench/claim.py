@@ -19,6 +19,7 @@ Verdict = Literal[
     "holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run", "out of scope"
 ]
 Role = Literal["case", "control", "positive control", "counterexample"]
+Severity = Literal["false", "wrong constant", "missing hypothesis", "slip"]
 
 _Function = TypeVar("_Function", bound=Callable[..., None])
 _ID = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*/[a-z0-9]+(-[a-z0-9]+)*")
@@ -78,6 +79,8 @@ class Check:
     function: Callable[..., None]
     cases: tuple[Case, ...]
     proves: bool = False
+    vacuous: int = 0
+    """How many of its cases are declared to be vacuous."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,6 +94,10 @@ class Claim:
         expected: the verdict that a run should reach; the only verdict typed by hand.
         corrected: the true form, where the printed one is wrong. The checks then test this form, and a counterexample
             shows the printed one violated.
+        severity: how far the printed form is from a true one, where `expected` is corrected or refuted: a slip
+            (typography, an index, a sign that the document has right elsewhere), a missing hypothesis, a wrong constant
+            (or exponent, or order), or false.
+        why: one sentence why the printed form fails; a refuted claim needs it, a corrected one may have it.
         experiment: claims that read the same trajectory name it here. They then draw the same seeds and run in the same
             process. By default the claim's id.
         uses: ids of the claims that this one rests on. Their verdicts are shown beside its own and do not change it.
@@ -106,6 +113,8 @@ class Claim:
     printed: str
     expected: Verdict
     corrected: str | None = None
+    severity: Severity | None = None
+    why: str | None = None
     experiment: str = ""
     uses: tuple[str, ...] = ()
     out_of_scope: str | None = None
@@ -127,8 +136,27 @@ class Claim:
             raise self.error("expected='out of scope' and out_of_scope='the reason' go together; give both or neither")
         if self.expected == "corrected" and not self.corrected:
             raise self.error("expected='corrected' needs the true statement; give it as corrected=...")
+        self._require_severity()
         if isinstance(self.uses, str) or not all(isinstance(id, str) and _ID.fullmatch(id) for id in self.uses):
             raise self.error(f"uses={self.uses!r} names no claims; give a tuple of their ids")
+
+    def _require_severity(self) -> None:
+        """What is told of a statement that is not true as printed, and of no other."""
+        choices = ", ".join(get_args(Severity))
+        if self.expected not in ("corrected", "refuted"):
+            for name, value in (("severity", self.severity), ("why", self.why)):
+                if value is not None:
+                    raise self.error(
+                        f"{name}={value!r} is for a claim that is corrected or refuted, and "
+                        f"expected={self.expected!r}; drop it"
+                    )
+        elif self.severity not in get_args(Severity):
+            raise self.error(
+                f"severity={self.severity!r} does not say how far off a statement is that is {self.expected}; choose "
+                f"one of {choices}"
+            )
+        elif self.expected == "refuted" and not self.why:
+            raise self.error(f"why={self.why!r}, and it is expected to be refuted; say in one sentence why it fails")
 
     @property
     def topic(self) -> str:
@@ -145,6 +173,7 @@ class Claim:
         controls: Mapping[str, Mapping[str, Any]] | None = None,
         positive_controls: Mapping[str, Mapping[str, Any]] | None = None,
         proves: bool = False,
+        vacuous: int = 0,
         **grid: Any,
     ) -> Callable[[_Function], _Function]:
         """Decorate a function `f(evidence, **parameters)` that tests the claim, or its corrected form.
@@ -155,6 +184,8 @@ class Claim:
             positive_controls: name -> parameters; for a claim that is refuted, a place where the function is satisfied.
             proves: it proves the statement, or its corrected form, for the whole range that this declares. The claim's
                 grade is then that of the checks that prove, whatever is measured beside them.
+            vacuous: how many cases of the grid may be vacuous. More of them is a `vacuous` claim, so that what is
+                checked cannot shrink unseen.
             grid: a list is an axis of the grid of cases; any other value, a tuple included, is one value.
 
         Raises:
@@ -180,7 +211,12 @@ class Claim:
                     self._known(function, changes, f"the {role} {name!r} of {function.__name__} names")
                     cases.append(Case(f"{role}: {name}", role, first | dict(changes)))
             self._known(function, grid, f"the grid of {function.__name__} names")
-            return self._register(function, tuple(cases), proves)
+            if type(vacuous) is not int or not 0 <= vacuous < max(1, len(points)):
+                raise self.error(
+                    f"vacuous={vacuous!r} of the {len(points)} cases of {function.__name__}; give a whole number that "
+                    "leaves one to say something"
+                )
+            return self._register(function, tuple(cases), proves, vacuous)
 
         return register
 
@@ -222,7 +258,9 @@ class Claim:
                 "@claim.counterexample(...)"
             )
 
-    def _register(self, function: _Function, cases: tuple[Case, ...], proves: bool = False) -> _Function:
+    def _register(
+        self, function: _Function, cases: tuple[Case, ...], proves: bool = False, vacuous: int = 0
+    ) -> _Function:
         if hasattr(function, _CHECK):
             raise self.error(f"{function.__name__} is registered twice; write one function for each")
         labels = [case.label for case in cases]
@@ -233,7 +271,7 @@ class Claim:
                 f"{function.__name__} has the case {unnamed!r}, another one in every process; give values that have a "
                 "name, such as functions"
             )
-        check = Check(self, function, cases, proves)
+        check = Check(self, function, cases, proves, vacuous)
         setattr(function, _CHECK, check)
         self.checks.append(check)
         return function

@@ -49,6 +49,9 @@ def list_claims(
     topic: Annotated[str | None, typer.Option(help="Only this topic, the first part of an id.")] = None,
     document: Annotated[str | None, typer.Option(help="Only claims of this document, by its key.")] = None,
     verdict: Annotated[str | None, typer.Option(help="Only claims that are expected to get this verdict.")] = None,
+    severity: Annotated[
+        str | None, typer.Option(help="Only claims off by this: false, wrong constant, missing hypothesis or slip.")
+    ] = None,
 ) -> None:
     """List the claims with the verdicts they are expected to get.
 
@@ -63,22 +66,25 @@ def list_claims(
         if topic in (None, claim.topic)
         and document in (None, claim.source.document.key)
         and verdict in (None, claim.expected)
+        and severity in (None, claim.severity)
     ]
     if not found:
         known: dict[str, set[str]] = {
             "--topic": {claim.topic for claim, _ in stated},
             "--document": {claim.source.document.key for claim, _ in stated},
             "--verdict": {claim.expected for claim, _ in stated},
+            "--severity": {claim.severity for claim, _ in stated if claim.severity},
         }
-        choices = "; ".join(f"{option} {', '.join(sorted(words))}" for option, words in known.items())
+        choices = "; ".join(f"{option} {', '.join(sorted(words))}" for option, words in known.items() if words)
         _refuse(f"no claim in {claims} matches; there are {choices}")
     shown: dict[str, list[str]] = {
         "claim": [claim.id for claim in found],
         "expected": [claim.expected for claim in found],
+        "severity": [claim.severity or "" for claim in found],
         "document": [claim.source.document.key for claim in found],
         "place": [claim.source.place for claim in found],
     }
-    print(table(shown, columns(), dispensable=("place", "document")))
+    print(table(shown, columns(), dispensable=("place", "document", "severity")))
 
 
 @app.command()
@@ -95,10 +101,12 @@ def show(
     elsewhere = "" if claims == Path("claims") else f" --claims {shlex.quote(str(claims))}"
     fields = {
         "expected": found.expected,
+        "severity": found.severity,
         "document": f"{document.title} ({document.key})",
         "place": found.source.place,
         "printed": found.printed,
         "corrected": found.corrected,
+        "why": found.why,
         "out of scope": found.out_of_scope,
         "uses": ", ".join(found.uses),
         "experiment": found.experiment if found.experiment != found.id else "",

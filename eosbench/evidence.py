@@ -53,7 +53,8 @@ class Evidence:
     *uncertainty* the comparison is `indeterminate`, never a pass. The default uncertainty is 8 eps times the scale of
     the numbers compared, with eps that of their precision, and zero for integers. Arrays are compared entry by entry
     and the worst entry is recorded. A measured value that is not finite is `violated`; a prediction, bound or tolerance
-    that is not finite is an EvidenceError, so that no control fires through it.
+    that is not finite is an EvidenceError, so that no control fires through it; nor does one fire through a measured
+    value that is not finite (`finite` records that a run diverged).
 
     `scale` is the size asked for, "small" or "paper"; a check that knows but one size need not look at it.
     """
@@ -255,6 +256,17 @@ class Evidence:
             detail={"k": k, "n": n, "lower bound": low, "upper bound": high, "confidence": confidence},
         )
 
+    def finite(self, name: str, values: ArrayLike) -> None:
+        """All of these are finite numbers: of a run that diverged this counts the entries that are not.
+
+        A control or counterexample that is to show divergence records it so. Through a measured value that is nan or
+        infinite alone none of them fires, for that may as well be an error of the check.
+        """
+        entries = _numbers(name, "values", values)
+        lost = int(np.sum(~np.isfinite(entries)))
+        detail = {"entries": entries.size}
+        self._compare("finite", f"{name}: entries not finite", np.asarray(lost), np.asarray(0), detail=detail)
+
     def proved(self, name: str, certificate: Certificate, theorem: Mapping[str, Any]) -> None:
         """A certificate that this theorem holds, for a whole range of parameters or in every dimension.
 
@@ -364,7 +376,7 @@ class Evidence:
             raise EvidenceError(f"{name!r}: the shapes of what is compared differ ({problem})") from None
         m, p, tol, unc = (np.ravel(values).astype(float) for values in (m, p, tol, unc))
         with np.errstate(invalid="ignore", over="ignore"):
-            if kind in ("at_most", "bounded_by", "monotone"):
+            if kind in ("at_most", "bounded_by", "monotone", "finite"):
                 margin = p - m
             elif kind == "at_least":
                 margin = m - p

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal, TypeVar, Union
 
-from eosbench.claim import Claim, Role, Verdict
+from eosbench.claim import Claim, Role, Severity, Verdict
 from eosbench.documents import Document, NotEncoded
 from eosbench.strict_json import dumps, plain
 
@@ -58,6 +58,7 @@ KINDS: dict[str, Kind] = {
     "bounded_by": Kind("≤"),
     "constant": Kind(),
     "fraction": Kind("≥"),
+    "finite": Kind("≤", grade="exact"),
     "proved": Kind(grade="proved"),
 }
 """Every kind of comparison; `Evidence` has a method of each name."""
@@ -72,17 +73,25 @@ class Word:
 
 
 VERDICTS: dict[Verdict, Word] = {
-    "holds": Word("✔", "every case satisfied (or vacuous, and counted as that), every control fired"),
+    "holds": Word("✔", "every case satisfied (or vacuous, where that is declared), every control fired"),
     "corrected": Word("✔*", "the printed form is violated by a counterexample, and the corrected form holds"),
     "refuted": Word("✘", "violated where its hypotheses are met, and no weaker form is claimed"),
     "inconclusive": Word("?", "a case too close to call, or a control that did not fire"),
-    "vacuous": Word("∅", "the hypotheses of one of its checks are met in none of its cases"),
+    "vacuous": Word("∅", "the hypotheses of one of its checks are met in fewer cases than it declares"),
     "broken": Word("!", "a planned case ended in an error, a timeout, a crash, or was lost"),
     "partial": Word("◐", "some of its own cases or controls did not run"),
     "not run": Word("–", "none of its cases ran"),
     "out of scope": Word("⊘", "listed and not checked, or in need of a device or data that the machine lacks"),
 }
 """Every verdict, from the most to the least settled."""
+
+SEVERITIES: dict[Severity, str] = {
+    "false": "it fails where everything that the document asks is met, and no constant or hypothesis mends it",
+    "wrong constant": "a number, an exponent or an order is another one",
+    "missing hypothesis": "it holds under a hypothesis that the document does not print",
+    "slip": "typography, an index, a sign or a word, mostly right elsewhere in the document",
+}
+"""How far a statement is off that is corrected or refuted, the news first."""
 
 
 # --- what a check records --------------------------------------------------------------------------------------------
@@ -214,7 +223,11 @@ class SourceRecord:
 
 @dataclass(frozen=True)
 class ClaimLine:
-    """A claim as it was collected, or found beside what was."""
+    """A claim as it was collected, or found beside what was.
+
+    `vacuous` has the number of vacuous cases that a check declares, by its name and where it is not zero. Older files
+    have neither that nor a severity.
+    """
 
     type: ClassVar[str] = "claim"
     _: KW_ONLY
@@ -226,8 +239,11 @@ class ClaimLine:
     experiment: str
     file: str
     corrected: str | None = None
+    severity: Severity | None = None
+    why: str | None = None
     out_of_scope: str | None = None
     uses: Sequence[str] = ()
+    vacuous: Mapping[str, int] = field(default_factory=dict)
 
 
 def claim_line(claim: Claim, file: str) -> ClaimLine:
@@ -250,8 +266,11 @@ def claim_line(claim: Claim, file: str) -> ClaimLine:
         experiment=claim.experiment,
         file=file,
         corrected=claim.corrected,
+        severity=claim.severity,
+        why=claim.why,
         out_of_scope=claim.out_of_scope,
         uses=claim.uses,
+        vacuous={check.function.__name__: check.vacuous for check in claim.checks if check.vacuous},
     )
 
 

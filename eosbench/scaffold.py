@@ -15,7 +15,7 @@ from eosbench import {imports}
     "{id}",
     source=Source({document}, "TODO: Theorem 1"),
     printed=r"TODO: the statement as printed: $x_{{t+1}} = (1 - \\eta) x_t$ converges for $0 < \\eta < 2$.",
-    expected="holds",
+    expected="holds",  # "corrected" comes with corrected=..., severity=...; "refuted" with severity=..., why=...
 )
 
 

@@ -4,6 +4,7 @@ Everything here works on the records of a results file, so that the verdict of a
 report is reached by the same code. `docs/verdicts.md` states the rules in words.
 """
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from eosbench.records import (
     GRADES,
     CaseRecord,
     ClaimLine,
+    Compared,
     Comparison,
     Grade,
     Reading,
@@ -62,7 +64,8 @@ def read(records: Sequence[Record], role: Role = "case") -> Reading:
     """The reading of a case that ran to its end.
 
     An unmet hypothesis makes a case vacuous, except in a control, which breaks one on purpose. A single violated
-    comparison violates the case.
+    comparison violates the case. A control or counterexample has to *show* something, which a measured value that is
+    nan or infinite does not: with nothing else violated it is indeterminate.
 
     Raises:
         ValueError: if nothing was compared, since such a case could not fail.
@@ -75,19 +78,29 @@ def read(records: Sequence[Record], role: Role = "case") -> Reading:
     control = role in ("control", "positive control")
     if not control and not all(record.met for record in records if isinstance(record, Requires)):
         return "vacuous"
-    readings = {record.reading for record in compared}
+    shows = role in ("control", "counterexample")
+    readings = {_shown(record) if shows else record.reading for record in compared}
     return "violated" if "violated" in readings else "indeterminate" if "indeterminate" in readings else "satisfied"
 
 
-def wanted(role: Role, expected: str) -> tuple[Reading, ...]:
-    """The readings of a single case under which the verdict can still be the expected one."""
+def _shown(record: Comparison) -> Compared:
+    """The reading of a comparison in a case that has to show a violation."""
+    return record.reading if math.isfinite(record.measured) else "indeterminate"
+
+
+def wanted(role: Role, expected: str, vacuous: int = 0) -> tuple[Reading, ...]:
+    """The readings of a single case under which the verdict can still be the expected one.
+
+    `vacuous` is the number of cases of its check that are declared to be so.
+    """
     if role in ("control", "counterexample"):
         return ("violated",)
     if role == "positive control":
         return ("satisfied",)
-    if expected in _ANY_READING:
-        return ("satisfied", "violated", "vacuous", "indeterminate")
-    return ("satisfied", "vacuous")
+    readings: tuple[Reading, ...] = ("satisfied", "violated", "indeterminate")
+    if expected not in _ANY_READING:
+        readings = ("satisfied",)
+    return (*readings, "vacuous") if vacuous or expected == "vacuous" else readings
 
 
 def judge(claim: ClaimLine, cases: Sequence[CaseRecord]) -> Judgement:
@@ -131,25 +144,26 @@ def _verdict(claim: ClaimLine, cases: Sequence[CaseRecord]) -> tuple[Verdict, li
     decisive = {case.check for case in cases if case.role == "positive control"}
     steps = [case for case in violated if decisive and case.check not in decisive]
     refuting = violated + ([] if claim.corrected else counterexamples)
-    if refuting and not steps and not (decisive and unfired):
+    vacuous = _vacuous(claim, done)
+    if refuting and not steps and not (decisive and (unfired or vacuous)):
         return "refuted", [_why(case, "violated") for case in refuting]
     if failed:
         return "broken", [f"{_name(case)}: {case.status}{_tail(case)}" for case in failed]
 
     doubts = [_why(case, "indeterminate") for case in reading("case", "indeterminate")]
     doubts += [f"{_why(case, 'violated')}, in a check that has no positive control" for case in steps]
-    doubts += [f"{_name(case)} did not fire: it reads {case.reading}" for case in unfired]
+    doubts += [f"{_name(case)} did not fire: it reads {case.reading}{_unshown(case)}" for case in unfired]
     doubts += [
-        f"the counterexample {_name(case)} reads {case.reading}, so the printed form is not shown wrong"
+        f"the counterexample {_name(case)} reads {case.reading}, so the printed form is not shown wrong{_unshown(case)}"
         for case in done
         if case.role == "counterexample" and case.reading != "violated"
     ]
+    doubts += vacuous if refuting else []
     if doubts:
         return "inconclusive", doubts
 
-    empty = [check for check, group in _by_check(case for case in done if case.role == "case") if _all_vacuous(group)]
-    if empty:
-        return "vacuous", [f"the hypotheses of {check} are met in none of its cases" for check in empty]
+    if vacuous:
+        return "vacuous", vacuous
 
     skipped = [case for case in cases if case.status == "skipped"]
     if skipped and all(case.status in ("skipped", "deselected") for case in cases if case.role == "case"):
@@ -162,8 +176,30 @@ def _verdict(claim: ClaimLine, cases: Sequence[CaseRecord]) -> tuple[Verdict, li
     return ("corrected" if claim.corrected and counterexamples else "holds"), []
 
 
+def _vacuous(claim: ClaimLine, done: Iterable[CaseRecord]) -> list[str]:
+    """A sentence for each check that has more vacuous cases than it declares."""
+    told = []
+    for check, group in _by_check(case for case in done if case.role == "case"):
+        empty = [case for case in group if case.reading == "vacuous"]
+        declared = claim.vacuous.get(check, 0)
+        if len(empty) <= declared:
+            continue
+        if len(empty) == len(group):
+            told.append(f"the hypotheses of {check} are met in none of its cases")
+        else:
+            told.append(
+                f"{len(empty)} of {len(group)} cases of {check} are vacuous where {declared or 'none'} may be: "
+                f"{min(_why(case, 'vacuous') for case in empty)}"
+            )
+    return told
+
+
 def _name(case: CaseRecord) -> str:
     return f"{case.check}[{case.case}]" if case.case else case.check
+
+
+def _unshown(case: CaseRecord) -> str:
+    return f" ({explain(case.records, 'indeterminate')})" if case.reading == "indeterminate" else ""
 
 
 def _tail(case: CaseRecord) -> str:
@@ -180,9 +216,15 @@ def explain(records: Sequence[Record], reading: Reading) -> str:
         return "; ".join(
             f"not met: {record.name}" for record in records if isinstance(record, Requires) and not record.met
         )
-    return "; ".join(
-        _describe(record) for record in records if isinstance(record, Comparison) and record.reading == reading
-    )
+    compared = [record for record in records if isinstance(record, Comparison)]
+    told = [_describe(record) for record in compared if record.reading == reading]
+    if reading == "indeterminate":  # of a control too, which these alone do not make fire
+        told += [
+            f"{_describe(record)} by a value that is not finite, which shows nothing; record evidence.finite(...)"
+            for record in compared
+            if not math.isfinite(record.measured)
+        ]
+    return "; ".join(told)
 
 
 def _describe(record: Comparison) -> str:
@@ -196,10 +238,6 @@ def _by_check(cases: Iterable[CaseRecord]) -> list[tuple[str, list[CaseRecord]]]
     for case in cases:
         groups.setdefault(case.check, []).append(case)
     return list(groups.items())
-
-
-def _all_vacuous(cases: Sequence[CaseRecord]) -> bool:
-    return all(case.reading == "vacuous" for case in cases)
 
 
 def _comparisons(cases: Iterable[CaseRecord]) -> list[tuple[CaseRecord, Comparison]]:
@@ -240,8 +278,11 @@ def _counts(cases: Iterable[CaseRecord]) -> dict[str, int]:
 
 
 def _worst(cases: Iterable[CaseRecord]) -> Worst | None:
-    """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left."""
-    pairs = _comparisons(cases)
+    """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left.
+
+    That all is finite comes near to nothing.
+    """
+    pairs = [pair for pair in _comparisons(cases) if (pair[1].kind, pair[1].reading) != ("finite", "satisfied")]
     if not pairs:
         return None
     order = ("violated", "indeterminate", "satisfied")

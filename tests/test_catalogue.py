@@ -22,7 +22,10 @@ from eosbench import Claim, Document, Source
 
 talk = Document("talk", title="A talk")
 one = Claim("toy/one", source=Source(talk, "slide 1"), printed=r"$x$ " "and y", expected="holds")
-two = eosbench.Claim("toy/two", source=Source(talk, place="slide 2"), printed="p", corrected="q", expected="corrected")
+two = eosbench.Claim(
+    "toy/two", source=Source(talk, place="slide 2"), printed="p", corrected="q", expected="corrected",
+    severity="slip", why="w",
+)
 """
 
 
@@ -42,6 +45,7 @@ def test_claims_are_read_without_importing_their_file(file):
         "slide 1",
     )
     assert (two.id, two.corrected, two.expected) == ("toy/two", "q", "corrected")
+    assert (two.severity, two.why) == ("slip", "w")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +120,7 @@ def test_the_catalogue_agrees_with_what_pytest_would_import(monkeypatch):
         for listed in read_claims(path):
             (imported,) = [value for value in vars(module).values() if getattr(value, "id", None) == listed.id]
             imported.validate()
-            for name in ("source", "printed", "corrected", "expected", "experiment", "out_of_scope"):
+            for name in ("source", "printed", "corrected", "expected", "severity", "why", "experiment", "out_of_scope"):
                 assert getattr(listed, name) == getattr(imported, name)
 
 

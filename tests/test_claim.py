@@ -48,6 +48,15 @@ def test_cases_are_the_grid_and_controls_start_from_its_first_point():
     c.validate()
 
 
+@pytest.mark.parametrize("declared", [2, -1, True, 1.0])
+def test_not_all_cases_can_be_declared_vacuous(declared):
+    with pytest.raises(ClaimError, match="of the 2 cases of test_eta; give a whole number that leaves one"):
+        claim().check(eta=[1, 2], vacuous=declared)(fresh())
+    c = claim()
+    c.check(eta=[1, 2], vacuous=1)(fresh())
+    assert c.checks[0].vacuous == 1
+
+
 def test_labels_tell_nearby_floats_apart():
     c = claim()
 
@@ -68,6 +77,11 @@ def test_labels_tell_nearby_floats_apart():
         ({"source": Source(None, "slide 1")}, "names no known document"),
         ({"expected": "true"}, "is no verdict"),
         ({"expected": "corrected"}, "needs the true statement"),
+        ({"expected": "corrected", "corrected": "y"}, "severity=None .* choose one of false, wrong constant, missing"),
+        ({"expected": "refuted", "severity": "typo", "why": "w"}, "severity='typo' .* choose one of false"),
+        ({"expected": "refuted", "severity": "false"}, "why=None, .* say in one sentence why it fails"),
+        ({"severity": "slip"}, "severity='slip' is for a claim that is corrected or refuted, .* drop it"),
+        ({"why": "w"}, "why='w' is for a claim that is corrected or refuted, and expected='holds'; drop it"),
         ({"expected": "out of scope"}, "give both or neither"),
         ({"out_of_scope": "no GPU"}, "give both or neither"),
         ({"uses": "toy/other"}, "names no claims"),
@@ -241,12 +255,12 @@ def test_a_claim_needs_what_makes_its_verdict_mean_something():
     with pytest.raises(ClaimError, match="has no control"):
         lone.validate()
 
-    refuted = claim(expected="refuted")
+    refuted = claim(expected="refuted", severity="false", why="x = 3")
     refuted.check(eta=[1], controls={"off": {"eta": 2}})(fresh())
     with pytest.raises(ClaimError, match="no positive control"):
         refuted.validate()
 
-    corrected = claim(expected="corrected", corrected="y")
+    corrected = claim(expected="corrected", corrected="y", severity="slip")
     corrected.check(eta=[1], controls={"off": {"eta": 2}})(fresh())
     with pytest.raises(ClaimError, match="nothing shows the printed one wrong"):
         corrected.validate()

@@ -70,6 +70,16 @@ def test_show(claims):
     assert shown["run"] == "eosbench run toy/one --claims claims/../claims"
 
 
+def test_severities_are_listed_and_shown(claims):
+    off = 'expected="corrected", corrected="q", severity="missing hypothesis", why="x is 0"'
+    (claims / "claims" / "test_toy.py").write_text(FILE.replace('expected="holds"', off))
+    assert "corrected" in call("list", "--severity", "missing hypothesis").stdout
+    assert "--severity missing hypothesis" in call("list", "--severity", "slip").stderr
+    lines = [line.split(maxsplit=1) for line in call("show", "toy/one").stdout.splitlines()[1:]]
+    assert ["severity", "missing hypothesis"] in lines
+    assert ["why", "x is 0"] in lines
+
+
 def test_what_is_not_listed_and_what_is_stated_twice_is_told(claims):
     (claims / "claims" / "test_broken.py").write_text("from eosbench import Claim\ndef (:")
     (claims / "claims" / "test_again.py").write_text(FILE)

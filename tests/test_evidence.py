@@ -69,6 +69,15 @@ def test_a_measured_value_that_is_not_finite_violates(kind, rest, bad):
     assert reading(kind, np.array([1.0, bad, 1.0]), *rest) == "violated"
 
 
+def test_a_run_that_diverged_is_recorded_by_how_many_entries_are_not_finite():
+    evidence = new()
+    evidence.finite("the iterates", [[1.0, np.nan], [np.inf, 2.0]])
+    (record,) = evidence.records
+    assert (record.name, record.measured, record.predicted) == ("the iterates: entries not finite", 2, 0)
+    assert (record.reading, record.detail) == ("violated", {"entries": 4})
+    assert reading("finite", jnp.arange(3.0)) == "satisfied"
+
+
 def test_an_unbounded_uncertainty_decides_nothing():
     assert reading("at_most", 1.0, 2.0, uncertainty=np.inf) == "indeterminate"
     assert reading("at_most", 2.0, 1.0, uncertainty=np.inf) == "indeterminate"

@@ -21,6 +21,9 @@ def test_{name}(evidence, x, sign=1.0):
 """
 
 
+REFUTED = ', severity="false", why="It is not."'
+
+
 def claim(name, body="pass", expected="holds", more=""):
     return CLAIM.format(name=name, body=body, expected=expected, more=more)
 
@@ -50,7 +53,8 @@ PARALLEL = ("-n", "2", *SERIAL)
 @pytest.mark.parametrize("arguments", [SERIAL, PARALLEL, ("-p", "no:xdist", *SERIAL)], ids=["serial", "n2", "no-xdist"])
 def test_verdicts_are_the_same_however_it_runs(project, arguments):
     p = project(
-        a=claim("one") + claim("two", expected="refuted").replace("controls", "positive_controls"), b=claim("three")
+        a=claim("one") + claim("two", expected="refuted", more=REFUTED).replace("controls", "positive_controls"),
+        b=claim("three"),
     )
     done = p.runpytest("claims", *arguments)
     found = results(p)
@@ -79,9 +83,40 @@ def test_a_violated_case_turns_the_run_red_and_says_why(project):
     )
 
 
+VACUOUS = """
+c = Claim("toy/c", source=Source(talk, "slide 1"), printed="p", expected="holds")
+
+
+@c.check(x=[1.0, 2.0, -1.0], vacuous={declared}, controls=dict(sign=dict(x=-1.0)))
+def test_it(evidence, x):
+    evidence.requires("x > 0", x > 0)
+    evidence.at_least("x", x, 0.5)
+"""
+
+
+@pytest.mark.parametrize(("declared", "verdict"), [(1, "holds"), (0, "vacuous")])
+def test_a_case_that_is_vacuous_is_red_unless_it_is_declared(project, declared, verdict):
+    p = project(a=VACUOUS.format(declared=declared))
+    done = p.runpytest("claims", *PARALLEL)
+    assert results(p)["verdicts"] == {"toy/c": verdict}
+    assert done.ret == (0 if declared else 1)
+    if not declared:
+        done.stdout.fnmatch_lines(["*DRIFT*toy/c is vacuous, expected holds: 1 of 3 cases of test_it*"])
+
+
+@pytest.mark.parametrize("told", [False, True])
+def test_a_control_that_is_only_nan_does_not_fire_and_one_that_says_that_it_diverged_does(project, told):
+    nan = claim("one", 'evidence.finite("sign", sign)' if told else "pass")
+    p = project(a=nan.replace("sign=-1.0", "sign=float('nan')"))
+    done = p.runpytest("claims", *SERIAL)
+    assert results(p)["verdicts"] == {"toy/one": "holds" if told else "inconclusive"}
+    if not told:
+        done.stdout.fnmatch_lines(["*by a value that is not finite, which shows nothing*"])
+
+
 def test_a_refuted_claim_is_green_where_it_is_expected(project):
     text = """
-c = Claim("toy/false", source=Source(talk, "slide 1"), printed="$x < 2$", expected="refuted")
+c = Claim("toy/false", source=Source(talk, "slide 1"), printed="$x < 2$", expected="refuted", severity="false", why="w")
 @c.check(x=[3.0], positive_controls={"small": dict(x=1.0)})
 def test_c(evidence, x):
     evidence.at_most("x", x, 2.0)
@@ -104,7 +139,7 @@ def test_sabotage_is_noticed(project, name):
     controls, measured, printed, verdict = SABOTAGE[name]
     text = f"""
 from math import nan
-c = Claim("toy/c", source=Source(talk, "slide 1"), printed="p", corrected="q", expected="corrected")
+c = Claim("toy/c", source=Source(talk, "slide 1"), printed="p", corrected="q", expected="corrected", severity="slip")
 @c.check(x=[1.0, 2.0], {controls})
 def test_c(evidence, x, bound=0.5):
     evidence.at_least("x", {measured}, bound)

@@ -1,11 +1,12 @@
 """The rules of the verdicts and their precedence, one table."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
 from eosbench.records import CaseRecord, ClaimLine, Comparison, Requires, SourceRecord
-from eosbench.verdict import judge, read, wanted
+from eosbench.verdict import explain, judge, read, wanted
 
 CLAIM = ClaimLine(
     id="toy/claim",
@@ -43,7 +44,12 @@ BLUNT = case("violated", "positive control")
     ("cases", "corrected", "verdict"),
     [
         ([case(), case(), FIRED], None, "holds"),
-        ([case(), case("vacuous"), FIRED], None, "holds"),
+        ([case(), case("vacuous"), FIRED], None, "vacuous"),
+        ([case(), case("vacuous", check="it may be"), case(check="it may be"), FIRED], None, "holds"),
+        ([case("deselected"), case("vacuous", check="it may be"), case(check="it may be"), FIRED], None, "partial"),
+        ([case(), *2 * [case("vacuous", check="it may be")], case(check="it may be"), FIRED], None, "vacuous"),
+        ([case("violated"), case("vacuous"), FIRED], None, "refuted"),
+        ([case("violated"), case("vacuous"), POSITIVE], None, "inconclusive"),
         ([case(), FIRED, COUNTEREXAMPLE], "y", "corrected"),
         ([case(), FIRED, case("satisfied", "counterexample")], "y", "inconclusive"),
         ([case(), FIRED, case("vacuous", "counterexample")], "y", "inconclusive"),
@@ -83,7 +89,7 @@ BLUNT = case("violated", "positive control")
     ],
 )
 def test_verdict(cases, corrected, verdict):
-    assert judge(replace(CLAIM, corrected=corrected), cases).verdict == verdict
+    assert judge(replace(CLAIM, corrected=corrected, vacuous={"it may be": 1}), cases).verdict == verdict
 
 
 @pytest.mark.parametrize(
@@ -146,6 +152,30 @@ def test_the_worst_comparison_has_the_least_slack():
     near, unclear = record(slack=0.1, name="near"), record("indeterminate", slack=0.9, name="unclear")
     assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst.comparison.name == "near"
     assert judge(CLAIM, [case("indeterminate", records=[near, unclear]), FIRED]).worst.comparison.name == "unclear"
+    assert judge(CLAIM, [case(records=[record(kind="finite", slack=0.0), near]), FIRED]).worst.comparison.name == "near"
+
+
+def test_vacuous_cases_are_counted_against_those_that_the_check_declares():
+    unmet = case("vacuous", records=[Requires("0 < eta < 2", met=False), record()], label="eta=3")
+    judged = judge(CLAIM, [case(), unmet, FIRED])
+    assert (judged.verdict, judged.drift) == ("vacuous", True)
+    assert judged.reasons == (
+        "1 of 2 cases of test_it are vacuous where none may be: test_it[eta=3]: not met: 0 < eta < 2",
+    )
+    assert judge(replace(CLAIM, vacuous={"test_it": 1}), [case(), unmet, FIRED]).verdict == "holds"
+
+
+@pytest.mark.parametrize("measured", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("role", ["control", "counterexample"])
+def test_no_control_fires_through_a_value_that_is_not_finite(role, measured):
+    lost = record("violated", measured=measured, margin=-math.inf)
+    assert read([lost]) == "violated"
+    assert read([lost], role) == "indeterminate"
+    assert read([lost, record("violated", "finite", measured=3.0)], role) == "violated"
+    assert "by a value that is not finite, which shows nothing" in explain([lost], "indeterminate")
+    judged = judge(CLAIM, [case(), FIRED, case("indeterminate", role, records=[lost])])
+    assert judged.verdict == "inconclusive"
+    assert "not finite" in judged.reasons[0]
 
 
 def test_read():
@@ -167,7 +197,10 @@ def test_the_admissible_interval_is_that_of_all_values():
 
 
 def test_a_case_passes_where_the_expected_verdict_stays_in_reach():
-    assert wanted("case", "holds") == ("satisfied", "vacuous")
+    assert wanted("case", "holds") == ("satisfied",)
+    assert wanted("case", "holds", vacuous=1) == ("satisfied", "vacuous")
+    assert "vacuous" not in wanted("case", "refuted")
+    assert "vacuous" in wanted("case", "vacuous")
     assert "violated" in wanted("case", "refuted")
     assert wanted("control", "refuted") == wanted("counterexample", "corrected") == ("violated",)
     assert wanted("positive control", "refuted") == ("satisfied",)

@@ -34,6 +34,7 @@ inequality = Claim(
         r"-\frac{\eta}{2}(2 - \eta\ell)\|\nabla \mathcal{L}(\theta_t)\|^2$."
     ),
     expected="corrected",
+    severity="missing hypothesis",
 )
 
 

@@ -11,6 +11,11 @@ every_step_size = Claim(
     source=Source("arora-talk", "Edge of Stability (EoS)"),
     printed=r"Phenomenon appears for all finite $\eta$.",
     expected="refuted",
+    severity="false",
+    why=(
+        r"Where $2/\eta$ is far below the sharpness at the start gradient descent diverges, and where it is "
+        r"above what the sharpness ever reaches training ends before it is there."
+    ),
 )
 
 

@@ -34,28 +34,28 @@ def moves_together(seed, scale):
 assumption_4 = Claim(
     "linear/assumption-4",
     source=Source("shapira-review", "Assumption 4"),
-    printed=r"For all $t$, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > \lambda_1(M_t)$.",
-    corrected=(
-        r"From a start that is not small, $S(\theta_{t+1}) > S(\theta_t)$ if and only if $\lambda_1(M_{t+1}) > "
-        r"\lambda_1(M_t)$, in at least 95 % of the steps."
+    printed=(
+        r"[Is it met along gradient descent?] For all $t$, $S(\theta_{t+1}) > S(\theta_t)$ if and only if "
+        r"$\lambda_1(M_{t+1}) > \lambda_1(M_t)$."
     ),
-    expected="corrected",
+    expected="refuted",
+    severity="false",
+    why=(
+        "In single steps, and in a quarter of them from a small start, the residual's part of the Hessian "
+        "moves the sharpness the other way."
+    ),
 )
 
 
 @assumption_4.check(
     replicate=[0, 1, 2, 3, 4],
     controls={"a start so small that the residual's part of the Hessian rules": dict(scale=0.1)},
+    positive_controls={"a start so large that the residual's part hardly counts": dict(scale=3.0)},
 )
 def test_sharpness_and_gram_matrix_move_together(evidence, replicate, scale=1.0):
+    """Of five runs some are without a step in which they part."""
     together = moves_together(evidence.seed(replicate), scale)
-    evidence.at_least("share of the steps in which S and λ_1(M) move the same way", np.mean(together), 0.95)
-
-
-@assumption_4.counterexample(scale=0.5)
-def test_a_step_in_which_they_part(evidence, scale):
-    together = moves_together(evidence.seed(), scale)
-    evidence.at_least("share of the steps in which S and λ_1(M) move the same way", np.mean(together), 1)
+    evidence.at_most("steps of 60 in which S and λ_1(M) move apart", int(np.sum(~together)), 0)
 
 
 def smallest_c(X, W):
@@ -154,14 +154,10 @@ assumption_5 = Claim(
     source=Source("shapira-review", "Assumption 5"),
     printed=(
         r"There exists some constant $c > 0$ such that for any $t$: $\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| "
-        r"\leq \frac{cn}{2}$."
+        r"\leq \frac{cn}{2}$. [$c$ may depend on the network. For $W_{ij} \sim N(0, 1/d)$ at the start it is of the "
+        r"order of $\sqrt{m}$, so that the error is of the order of $1/\sqrt{m}$ relative to $\frac{m}{d} \|\Sigma\|$.]"
     ),
-    corrected=(
-        r"For $W_{ij} \sim N(0, 1/d)$ at the start, there exists $c > 0$, proportional to $\sqrt{m}$, such that for "
-        r"any $t$: $\|X^\top W_t^\top W_t X - \frac{m}{d} \Sigma\| \leq \frac{cn}{2}$; the error is of the order of "
-        r"$1/\sqrt{m}$ relative to $\frac{m}{d} \|\Sigma\|$."
-    ),
-    expected="corrected",
+    expected="holds",
 )
 
 
@@ -181,11 +177,3 @@ def test_training_hardly_changes_c(evidence, start, product=0.8):
     _, states = descend(net, random_units(M, D, seed=seed), product, 200)
     c = smallest_c(np.asarray(net.X), states.W[np.isfinite(states.W).all((1, 2))])
     evidence.at_most("largest c / c at the start", c.max() / c[0], 2)
-
-
-@assumption_5.counterexample(narrow=20, wide=5120)
-def test_no_constant_serves_every_width(evidence, narrow, wide):
-    seed = evidence.seed()
-    evidence.at_most(
-        "c at 5,120 hidden units, against twice that at 20", initial_c(seed, wide), 2 * initial_c(seed, narrow)
-    )

@@ -78,6 +78,7 @@ gauss_newton_spectrum = Claim(
     ),
     corrected="The non-zero eigenvalues of $M$ are twice those of $G$.",
     expected="corrected",
+    severity="wrong constant",
     experiment="linear/identities",
 )
 
@@ -224,6 +225,7 @@ gram_dynamics = Claim(
         r"last term of its proof has $4\eta^2$."
     ),
     expected="corrected",
+    severity="slip",
     uses=("linear/gram-form", "linear/norm-dynamics"),
     experiment="linear/identities",
 )

@@ -59,6 +59,7 @@ balanced_orbit = Claim(
         r"threshold."
     ),
     expected="corrected",
+    severity="missing hypothesis",
     uses=("orbit/scalar-factorization", "balancing/scalar"),
 )
 
@@ -81,6 +82,7 @@ def test_small_starts_reach_a_balanced_orbit(evidence, point, sign=1):
     evidence.requires("C is positive semidefinite", sign > 0)
     loss, u, factors = settle(eta, second, evidence.seed(), "small", sign)
     residual, balance, length = structure(loss, u, eta, factors)
+    evidence.finite("Y and Z after 4,000 steps", factors)
     evidence.at_most("‖Y Zᵀ - C - (δ_i² - 1) u uᵀ‖", residual, 1e-6)
     evidence.at_most("‖Yᵀu - Zᵀu‖", balance, 1e-6)
     evidence.at_most("distance of ‖Yᵀu‖ from δ_i", length, 1e-6)
@@ -226,5 +228,6 @@ def test_starts_near_a_minimizer_may_diverge(evidence, eta, second):
     loss, u, factors = settle(eta, second, evidence.seed(), "near a minimizer")
     with np.errstate(invalid="ignore", over="ignore"):
         residual, balance, _ = structure(loss, u, eta, factors)
+    evidence.finite("Y and Z after 4,000 steps", factors)
     evidence.at_most("‖Y Zᵀ - C - (δ_i² - 1) u uᵀ‖", residual, 1e-6)
     evidence.at_most("‖Yᵀu - Zᵀu‖", balance, 1e-6)

@@ -54,6 +54,7 @@ one_d_condition = Claim(
         r"\cdot v_Z)^2 / (s_Y^2 + s_Z^2) > 0$."
     ),
     expected="corrected",
+    severity="missing hypothesis",
 )
 
 

@@ -34,6 +34,7 @@ scalar_factorization = Claim(
         r"of $\frac{1}{4}(x^2 - 1)^2$; proved from most starts of a region, for $\eta$ from 1.06 to 1.12."
     ),
     expected="corrected",
+    severity="missing hypothesis",
     uses=("orbit/quartic",),
 )
 

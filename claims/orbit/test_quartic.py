@@ -38,6 +38,7 @@ quartic = Claim(
         r"$\eta = \frac{1}{\delta^2 (\sqrt{\frac{1}{\delta^2} - \frac{3}{4}} + \frac{1}{2})}$."
     ),
     expected="corrected",
+    severity="missing hypothesis",
 )
 
 

@@ -43,6 +43,7 @@ loss_sqrt = Claim(
         r"(\theta_t + \eta))$."
     ),
     expected="corrected",
+    severity="wrong constant",
     uses=("quadratic/aligns-to-v1",),
 )
 
@@ -126,6 +127,7 @@ loss_ngd = Claim(
         r"(\theta_t + \eta))$."
     ),
     expected="corrected",
+    severity="wrong constant",
     uses=("quadratic/aligns-to-v1",),
 )
 

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from eosbench.curvature import self_stabilization, solve
+from eosbench import sharpness
+from eosbench.curvature import self_stabilization
 from eosbench.dynamics import edge_point, gd_step, trajectory
 from eosbench.problems import digits, flattened, mlp
 
@@ -37,7 +37,7 @@ class Approach(NamedTuple):
 @eqx.filter_jit
 def spectrum_and_alpha(loss, x):
     """S, λ_2 and alpha = -∇L·∇S at a point, and the products that they took."""
-    spectrum = solve(loss, x, 2, jnp.asarray(1e-3), jnp.asarray(3000), jax.random.key(0))
+    spectrum = sharpness(loss, x, k=2, rtol=1e-3, max_hvps=3000, throw=False)
     alpha = self_stabilization(loss, x, spectrum.vectors[0]).alpha
     return *spectrum.values, alpha, spectrum.hvps
 

@@ -103,6 +103,11 @@ fourth_order_error = Claim(
         r"$y_{t+1}$.]"
     ),
     expected="refuted",
+    severity="false",
+    why=(
+        "In one step the predicted dynamics leaves out terms of second order in $x$ and of first order in "
+        "$y$, unlike the quadratic Taylor polynomial that it is taken from."
+    ),
 )
 
 

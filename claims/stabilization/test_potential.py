@@ -21,6 +21,11 @@ stays_bounded = Claim(
         "gradient descent remains stable, oscillating between $S_{good}$ and $S_{bad}$."
     ),
     expected="refuted",
+    severity="false",
+    why=(
+        "Every step of the predicted dynamics raises the potential whose level sets are the cycles, so that "
+        "the amplitude grows from cycle to cycle until the iterates leave."
+    ),
 )
 
 

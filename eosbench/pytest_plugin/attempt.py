@@ -88,7 +88,7 @@ def _called(attempt: Attempt, check: Check, case: Case) -> Generator[None, Any, 
     except ValueError as problem:
         raise EvidenceError(f"{check.function.__name__}: {problem}") from None
     attempt.reading = reading
-    wanted = verdict.wanted(case.role, check.claim.expected)
+    wanted = verdict.wanted(case.role, check.claim.expected, check.vacuous)
     if reading not in wanted:
         pytest.fail(
             f"{check.claim.id}: this {case.role} reads {reading} where {' or '.join(wanted)} was expected. "

@@ -34,6 +34,7 @@ def claims_json(results: Results) -> dict[str, Any]:
             "claims": len(results.claims),
             "standing": results.standing,
             "verdicts": results.verdicts,
+            "severities": results.severities,
             "cases": {"planned": statuses.total(), **{status: statuses[status] for status in sorted(statuses)}},
             "controls": {"planned": controls, "fired": fired},
             "products": results.products,
@@ -103,6 +104,8 @@ def _claim(result: ClaimResult) -> dict[str, Any]:
         "source": asdict(claim.source),
         "printed": claim.printed,
         "corrected": claim.corrected,
+        "severity": result.severity,
+        "why": result.why,
         "verdict": judgement.verdict,
         "expected": claim.expected,
         "drift": judgement.drift,
@@ -143,13 +146,14 @@ class ConstantSummary:
 
 @dataclass(frozen=True)
 class ClaimSummary:
-    """A claim as a report gives it. Older reports did not count products."""
+    """A claim as a report gives it. Older reports did not count products, and have no severities."""
 
     _: KW_ONLY
     id: str
     verdict: str
     reasons: Sequence[str]
     constants: Sequence[ConstantSummary]
+    severity: str | None = None
     seconds: float = math.nan
     products: float = math.nan
 

@@ -42,6 +42,8 @@ def _differences(old: ClaimSummary, new: ClaimSummary) -> Iterator[tuple[str, bo
         steps = [_LADDER.index(claim.verdict) for claim in (old, new) if claim.verdict in _LADDER]
         why = f" ({new.reasons[0]})" if new.reasons else ""
         yield f"was {old.verdict} and is {new.verdict}{why}", len(steps) == 2 and steps[1] > steps[0]
+    elif old.severity and new.severity and old.severity != new.severity:
+        yield f"was called {old.severity} and is called {new.severity}", False
     before, after = ({constant.name: constant for constant in claim.constants} for claim in (old, new))
     # Of a claim that reached no verdict, the constants went with its cases.
     yield from ((f"no longer checks {name}", new.verdict in _LADDER) for name in before if name not in after)

@@ -18,7 +18,7 @@ from eosbench.report import figures
 from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
 from eosbench.report.index import documents
-from eosbench.report.notation import case_name, clip, digits, interval, one_line
+from eosbench.report.notation import bound, case_name, clip, digits, interval, one_line
 from eosbench.report.notices import headline, notices
 from eosbench.report.pages import anchor, stylesheet, templates
 from eosbench.report.results import ClaimResult, Results
@@ -75,6 +75,8 @@ class ClaimView:
     result: ClaimResult
     panels: list[figures.Panel]
     strips: list[Strip]
+    fractions: list[tuple[str, str]]
+    """Each fraction of runs and the bound that it shows."""
     comparisons: list[Row]
     omitted: int
     controls: list[tuple[str, bool]]
@@ -95,9 +97,10 @@ def page(results: Results) -> str:
     """The content of `report.html`."""
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
     points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
+    views = {claim.id: _view(claim, results, points) for claim in results.claims}
     topics: dict[str, list[ClaimView]] = {}
-    for claim in results.claims:
-        topics.setdefault(claim.topic, []).append(_view(claim, results, points))
+    for view in views.values():
+        topics.setdefault(view.result.topic, []).append(view)
     return (
         templates()
         .get_template("report.html.j2")
@@ -110,9 +113,7 @@ def page(results: Results) -> str:
             graph=graph(results),
             environment=_environment(results),
             made_with=_made_with(results),
-            errata=[
-                view for views in topics.values() for view in views if view.result.verdict in ("corrected", "refuted")
-            ],
+            errata={severity: [views[claim.id] for claim in claims] for severity, claims in results.differing.items()},
             documents={document.key: document for document in documents(results)},
             address=_address,
             linked=_linker(results),
@@ -155,6 +156,13 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         claim,
         panels=figures.panels(claim.id, figures.recorded(claim.of_role("case", "counterexample")), points),
         strips=[_strip(constant, claim) for constant in claim.judgement.constants],
+        fractions=[
+            (comparison.name, bound(comparison))
+            for case in claim.of_role("case")
+            if case.reading != "vacuous"
+            for comparison in case.comparisons
+            if bound(comparison)
+        ],
         comparisons=rows,
         omitted=omitted,
         controls=[

@@ -2,9 +2,9 @@
 
 import re
 
-from eosbench.records import VERDICTS
+from eosbench.records import SEVERITIES, VERDICTS
 from eosbench.report.index import Document, Section, documents
-from eosbench.report.notation import authors, case_name, clip, comparison, digits, interval, one_line
+from eosbench.report.notation import authors, bound, case_name, clip, comparison, digits, interval, one_line
 from eosbench.report.notices import headline, notices
 from eosbench.report.results import ClaimResult, Results
 
@@ -26,7 +26,7 @@ def page(results: Results) -> str:
     lines += [
         "A verdict says what was found on a grid of cases. It is not a proof, except where the grade is *proved*.",
         "",
-        "| claim | verdict | grade | expected | cases | controls | constants | stated in |",
+        "| claim | verdict | grade | expected | cases | controls | constants, fractions | stated in |",
         "|---|---|---|---|---|---|---|---|",
         *(_row(claim) for claim in results.claims),
         "",
@@ -55,14 +55,15 @@ def errata(results: Results) -> str:
 
 def constants(results: Results) -> str:
     """The content of `constants.md`: what theory claims and what was recovered, with fitted exponents."""
-    rows = [row for claim in results.claims for row in (*_constants(claim), *_exponents(claim))]
+    rows = [row for claim in results.claims for row in (*_constants(claim), *_exponents(claim), *_fractions(claim))]
     lines = [
-        "# Constants and exponents",
+        "# Constants, exponents and fractions",
         "",
         "A constant is admissible in the interval of values with which no case would have failed. An exponent is the "
         "slope of a fit on logarithmic axes, with its standard error; that of a remainder in O(g) is the slope of "
         "remainder over g, which is 0 where g is the true order and positive where the remainder is smaller; down to "
-        "-0.1 is accepted.",
+        "-0.1 is accepted. Of a fraction of runs the finding is its lower bound, by Clopper and Pearson, with the "
+        "confidence in brackets.",
         "",
         "| claim | quantity | claimed | admissible or fitted | case |",
         "|---|---|---|---|---|",
@@ -102,20 +103,42 @@ def _exponents(claim: ClaimResult) -> list[tuple[str, ...]]:
     ]
 
 
+def _fractions(claim: ClaimResult) -> list[tuple[str, ...]]:
+    """The fractions of runs, of the cases that meet the hypotheses."""
+    return [
+        (
+            _code(claim.id),
+            _text(record.name),
+            f"{digits(100 * record.predicted)} % or more",
+            bound(record),
+            _text(case_name(case)),
+        )
+        for case in claim.of_role("case")
+        if case.reading != "vacuous"
+        for record in case.comparisons
+        if record.kind == "fraction"
+    ]
+
+
 def _errata(results: Results, level: int) -> list[str]:
-    differing = [claim for claim in results.claims if claim.verdict in ("corrected", "refuted")]
-    return [line for claim in differing for line in _erratum(claim, level)]
+    """The statements that differ, below a heading for each severity, the news first."""
+    lines = []
+    for severity, claims in results.differing.items():
+        told = f"{severity.capitalize()}: {SEVERITIES[severity]}" if severity else "No severity is told"
+        lines += [f"{level * '#'} {told}", "", *(line for claim in claims for line in _erratum(claim, level + 1))]
+    return lines
 
 
 def _row(claim: ClaimResult) -> str:
     source = claim.claim.source
-    constants = "; ".join(
+    shown = [
         f"{_text(c.name)}: {digits(c.claimed, 6)} in {interval(c.low, c.high, c.claimed)}"
         for c in claim.judgement.constants
-    )
+    ]
+    constants = "; ".join([*shown, *(f"{name}: {found}" for _, name, _, found, _ in _fractions(claim))])
     cells = (
         _code(claim.id),
-        f"{_symbol(claim)} {claim.verdict}",
+        f"{_symbol(claim)} {claim.verdict}" + (f", {claim.severity}" if claim.severity else ""),
         claim.judgement.grade or "–",
         _text(claim.claim.expected) + (" **DRIFT**" if claim.drift else ""),
         f"{claim.satisfied}/{len(claim.of_role('case'))}",
@@ -175,6 +198,8 @@ def _erratum(claim: ClaimResult, level: int) -> list[str]:
     ]
     if corrected:
         lines += ["What the evidence supports:", "", f"> {_formulas(corrected)}", ""]
+    if claim.why:
+        lines += [f"Why it fails: {_formulas(claim.why)}", ""]
     role = "counterexample" if corrected else "case"
     violated = [
         f"- {_text(comparison(record))}, at {_text(case_name(case))}"

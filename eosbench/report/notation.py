@@ -32,6 +32,16 @@ def comparison(record: Comparison) -> str:
     return f"{record.name}: {measured}, {negation}{record.sign} {predicted}{tolerance}"
 
 
+def bound(record: Comparison) -> str:
+    """What a fraction of runs shows: `14 of 15: at least 72 % (95 %)`, rounded down; nothing for other comparisons."""
+    if record.kind != "fraction":
+        return ""
+    k, n, low, confidence = (number(record.detail.get(key)) for key in ("k", "n", "lower bound", "confidence"))
+    if not all(map(math.isfinite, (k, n, low, confidence))):
+        return ""
+    return f"{k:.0f} of {n:.0f}: at least {math.floor(100 * low)} % ({digits(100 * confidence)} %)"
+
+
 def interval(low: Any, high: Any, claimed: Any) -> str:
     """`[low, high]` with just as many digits as show where the ends differ from each other and from `claimed`."""
     a, b, c = number(low), number(high), number(claimed)

@@ -18,7 +18,21 @@ class Notice:
 
 
 def headline(results: Results) -> str:
-    """The result in one sentence."""
+    """The result in one sentence, and in another how many of the printed statements are off by how much."""
+    return " ".join(filter(None, (_outcome(results), _news(results))))
+
+
+def _news(results: Results) -> str:
+    """The statements that do not hold as printed, the news first; nothing where no severity is known."""
+    counts = results.severities
+    if not counts:
+        return ""
+    off = sum(counts.values())
+    told = _listed([f"{n} {severity}" for severity, n in counts.items()])
+    return f"As printed, {off} {'does' if off == 1 else 'do'} not hold: {told}."
+
+
+def _outcome(results: Results) -> str:
     n = len(results.claims)
     standing = results.standing
     if not n:
@@ -33,8 +47,11 @@ def headline(results: Results) -> str:
         "out of scope": lambda n: f"{n} {_was(n)} out of scope",
     }
     parts = [words[word](count) for word, count in standing.items()]
-    listed = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return f"Of {plural(n, 'claim')}, {listed}."
+    return f"Of {plural(n, 'claim')}, {_listed(parts)}."
+
+
+def _listed(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
 
 
 def notices(results: Results) -> list[Notice]:

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eosbench.records import VERDICTS
+from eosbench.records import SEVERITIES, VERDICTS
 from eosbench.report.formula import typeset
 from eosbench.report.notation import authors, digits, one_line, plural, symbolic
 from eosbench.report.results import ClaimResult
@@ -39,6 +39,7 @@ def templates() -> Environment:
     }
     environment.filters |= filters
     environment.globals["verdicts"] = VERDICTS
+    environment.globals["severities"] = SEVERITIES
     return environment
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from eosbench import verdict
+from eosbench.claim import Severity
 from eosbench.records import (
     SCHEMA,
+    SEVERITIES,
     VERDICTS,
     CaseRecord,
     ClaimLine,
@@ -62,6 +64,16 @@ class ClaimResult:
     @property
     def drift(self) -> bool:
         return self.judgement.drift
+
+    @property
+    def severity(self) -> Severity | None:
+        """How far the statement is off, where the verdict is the one that this was declared for."""
+        return self.claim.severity if self.verdict == self.claim.expected else None
+
+    @property
+    def why(self) -> str | None:
+        """Why it fails in the author's words, where the verdict is the one that these were written for."""
+        return self.claim.why if self.verdict == self.claim.expected else None
 
     @property
     def seconds(self) -> float:
@@ -152,6 +164,27 @@ class Results:
         """How many claims have each verdict, the settled ones first, those that occur only."""
         counts = Counter(claim.verdict for claim in self.claims)
         return {word: counts[word] for word in VERDICTS if counts[word]}
+
+    @property
+    def differing(self) -> dict[Severity | None, list[ClaimResult]]:
+        """The claims that are corrected or refuted, by how far the statement is off, the news first.
+
+        The severities that occur only; under None those of which none is known, as in files of older versions.
+        """
+        groups = {
+            severity: [
+                claim
+                for claim in self.claims
+                if claim.verdict in ("corrected", "refuted") and claim.severity == severity
+            ]
+            for severity in (*SEVERITIES, None)
+        }
+        return {severity: claims for severity, claims in groups.items() if claims}
+
+    @property
+    def severities(self) -> dict[Severity, int]:
+        """How many statements are off by how much, the news first, those that occur only."""
+        return {severity: len(claims) for severity, claims in self.differing.items() if severity is not None}
 
     @property
     def drifted(self) -> list[ClaimResult]:

@@ -93,6 +93,8 @@ class Recorder:
         expected: Any = "holds",
         out_of_scope: str | None = None,
         uses: tuple[str, ...] = (),
+        severity: Any = None,
+        why: str | None = None,
     ) -> Claim:
         claim = Claim(
             id,
@@ -101,6 +103,8 @@ class Recorder:
             corrected=corrected,
             expected=expected,
             uses=uses,
+            severity=severity,
+            why=why,
             out_of_scope=out_of_scope,
         )
         line = document_line(document)
@@ -180,6 +184,7 @@ def quartic(recorder: Recorder) -> None:
         r"that is not one of the countably many preimages of the fixed point $1$.",
         "corrected",
         uses=("orbit/existence-1d",),
+        severity="missing hypothesis",
     )
 
     def converges(eta: float, distance: float) -> Callable[[Evidence], None]:
@@ -310,6 +315,8 @@ def loss_sqrt(recorder: Recorder) -> None:
         r"$\sqrt{L(x_t)}+\sqrt{L(x_{t+1})}=\eta\lambda_1(\nabla^2L(x_t))+O(\eta\theta_t)$",
         r"$\sqrt{L(x_t)}+\sqrt{L(x_{t+1})}=\tfrac12\eta\lambda_1(\nabla^2L(x_t))+O(\eta(\theta_t+\eta))$",
         "corrected",
+        severity="wrong constant",
+        why=r"On $\frac12\lambda x^2$ the sum is $\frac12\eta\lambda$.",
     )
 
     def record(e: Evidence, factor: float) -> None:
@@ -338,7 +345,14 @@ def loss_sqrt(recorder: Recorder) -> None:
 
 def every_step_size(recorder: Recorder) -> None:
     claim = recorder.claim(
-        "edge/every-step-size", TALK, "Discussion", r"The phenomenon appears for all finite $\eta$.", None, "refuted"
+        "edge/every-step-size",
+        TALK,
+        "Discussion",
+        r"The phenomenon appears for all finite $\eta$.",
+        None,
+        "refuted",
+        severity="false",
+        why="Where the step is small training ends before the sharpness is there.",
     )
 
     def record(e: Evidence, mean: float) -> None:

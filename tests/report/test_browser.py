@@ -61,6 +61,7 @@ def test_the_filter_narrows_by_text_topic_verdict_grade_and_document(page):
         ("verdict", "refuted", ["edge/every-step-size"]),
         ("verdict", "drifted", ["descent/inequality", "descent/quadratic-regimes", "edge/hovers"]),
         ("grade", "proved", ["orbit/existence-1d"]),
+        ("severity", "wrong constant", ["phase-two/loss-sqrt"]),
         ("document", "4", ["summary/beats-state-of-the-art"]),
     ):
         page.select_option(f"select[name={field}]", value)

@@ -22,6 +22,18 @@ def test_nothing_is_told_of_a_tenth_more_products_or_of_products_that_one_report
     assert compare(report(old), report(new)) == []
 
 
+def of_severity(severity, verdict="corrected"):
+    claim = {"id": "toy/claim", "verdict": verdict, "reasons": [], "constants": [], "severity": severity}
+    return from_json(Report, {"environment": {}, "claims": [claim]})
+
+
+def test_a_severity_that_changed_is_told_and_is_not_worse():
+    told = compare(of_severity("slip"), of_severity("false"))
+    assert told == [Change("toy/claim", "was called slip and is called false", worse=False)]
+    assert compare(of_severity("slip"), of_severity("slip")) == []
+    assert compare(of_severity(None), of_severity("slip")) == []  # an older report had none
+
+
 def test_products_and_seconds_are_told_apart():
     changes = compare(report(100, 10.0), report(200, 20.0))
     assert [change.sentence for change in changes] == [

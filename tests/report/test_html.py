@@ -123,6 +123,35 @@ def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
     assert "admissible <b>[0.24971, 0.25034]</b>" in written
 
 
+def test_the_findings_are_grouped_by_severity_and_the_news_is_first(written):
+    section = written[written.index('aria-labelledby="errata"') :]
+    section = section[: section.index("</section>")]
+    told = re.findall(r'<h3>([A-Z][a-z ]+) <|<p class="what"><a href="#([^"]+)"', section)
+    assert ["".join(pair) for pair in told] == [
+        "False",
+        "edge/every-step-size",
+        "Wrong constant",
+        "phase-two/loss-sqrt",
+        "Missing hypothesis",
+        "orbit/quartic",
+    ]
+    assert "Where the step is small training ends before the sharpness is there." in section
+
+
+def test_the_card_of_a_claim_says_how_far_off_it_is_and_why(written):
+    card = written[written.index('<article class="claim v-corrected" id="phase-two/loss-sqrt"') :]
+    card = card[: card.index("</article>")]
+    assert 'data-severity="wrong constant"' in card
+    assert re.search(r'class="severity" title="a number, an exponent[^"]*">wrong constant<', card)
+    assert "Why it fails:" in card
+    assert re.search(r'<span class="word">corrected · wrong constant</span>', written)
+    assert re.search(r'<select name="severity">.*<option>false</option><option>wrong constant</option>', written)
+
+
+def test_the_finding_of_a_fraction_is_its_lower_bound(written):
+    assert "<b>79 of 80: at least 94 % (95 %)</b>" in written
+
+
 def test_a_claim_shows_what_it_rests_on_and_what_rests_on_it(written):
     quartic = written[written.index('id="orbit/quartic"') :]
     quartic = quartic[: quartic.index("</article>")]
@@ -161,7 +190,15 @@ def test_products_stand_beside_seconds_where_there_are_any(written):
 
 
 def test_hostile_text_is_shown_and_not_obeyed(recorder, tmp_path):
-    claim = recorder.claim("toy/claim", place=HOSTILE, printed=HOSTILE, corrected=HOSTILE, expected="corrected")
+    claim = recorder.claim(
+        "toy/claim",
+        place=HOSTILE,
+        printed=HOSTILE,
+        corrected=HOSTILE,
+        expected="corrected",
+        severity="slip",
+        why=HOSTILE,
+    )
     recorder.lines[-1]["source"] |= dict.fromkeys(("title", "document", "authors", "version"), HOSTILE)
     recorder.lines[-1]["source"]["url"] = "javascript:alert(1)"
     recorder.lines[-1]["uses"] = [HOSTILE]

@@ -7,7 +7,9 @@ from eosbench.report.markdown import constants, errata, page
 def test_the_table_has_a_row_for_every_claim(troubled):
     rows = [line for line in page(read(troubled)).splitlines() if line.startswith("| `")]
     assert len(rows) == 13
-    assert rows[8].startswith(r"| `orbit/quartic` | ✔\* corrected | measured | corrected | 4/4 | 2/2 fired | – |")
+    assert rows[8].startswith(
+        r"| `orbit/quartic` | ✔\* corrected, missing hypothesis | measured | corrected | 4/4 | 2/2 fired | – |"
+    )
     assert "**DRIFT**" in rows[1]
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 9 for row in rows)
 
@@ -21,8 +23,27 @@ def test_errata_keep_their_formulas(whole):
 def test_errata_name_what_the_printed_form_gave(whole):
     text = errata(read(whole))
     assert r"- distance to the orbit: 0.17861, not ≤ 1e-8, at eta=1.04167,x0=0.6" in text
-    assert r"## `edge/every-step-size`: refuted" in text
+    assert r"### `edge/every-step-size`: refuted" in text
+    assert "Why it fails: Where the step is small training ends before the sharpness is there." in text
     assert "balancing/scalar" not in text
+
+
+def test_errata_are_grouped_by_severity_and_the_news_is_first(whole):
+    for text, level in ((errata(read(whole)), "##"), (page(read(whole)), "###")):
+        headings = [line for line in text.splitlines() if re.match(rf"{level}#? (\w+ ?\w*: |`)", line)]
+        assert [re.sub(r":.*", "", line).strip("# ") for line in headings] == [
+            "False",
+            "`edge/every-step-size`",
+            "Wrong constant",
+            "`phase-two/loss-sqrt`",
+            "Missing hypothesis",
+            "`orbit/quartic`",
+        ]
+
+
+def test_a_file_without_severities_has_all_errata_below_one_heading(whole):
+    whole.write_text(re.sub(r'"severity": "[a-z ]+", ', "", whole.read_text(encoding="utf-8")), encoding="utf-8")
+    assert re.findall("^## .*", errata(read(whole)), re.MULTILINE) == ["## No severity is told"]
 
 
 def test_without_errata_the_page_says_so(recorder, tmp_path):
@@ -40,6 +61,9 @@ def test_constants_with_their_intervals_and_exponents_with_their_errors(whole):
     rows = [line for line in constants(read(whole)).splitlines() if line.startswith("| `")]
     assert any(re.fullmatch(r"\| `limiting-flow/ngd` \| .* \| 0.25 \| \\\[0\.2.*\] \| all \|", row) for row in rows)
     assert any("error against eta | 1 ± 0.15 | 1.0" in row and " ± 0.0" in row for row in rows)
+    assert any(
+        "rises over windows of 50 steps | 90 % or more | 79 of 80: at least 94 % (95 %) |" in row for row in rows
+    )
     assert any("remainder: ratio | 0 or more |" in row for row in rows)
     assert all(len(re.findall(r"(?<!\\)\|", row)) == 6 for row in rows)
 

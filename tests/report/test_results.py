@@ -32,7 +32,11 @@ def test_a_whole_run_is_complete_and_as_expected(whole):
     assert not results.subset
     assert not results.drifted
     assert notices(results) == []
-    assert headline(results) == "Of 8 claims, 7 came out as expected and 1 was out of scope."
+    assert (
+        headline(results)
+        == "Of 8 claims, 7 came out as expected and 1 was out of scope. As printed, 3 do not hold: 1 false, "
+        "1 wrong constant and 1 missing hypothesis."
+    )
 
 
 def test_every_verdict_occurs_in_the_troubled_run(troubled):

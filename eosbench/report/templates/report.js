@@ -15,6 +15,7 @@
         && (!wanted.topic || claim.dataset.topic === wanted.topic)
         && (!wanted.document || claim.dataset.document === wanted.document)
         && (!wanted.verdict || claim.dataset.verdict.startsWith(wanted.verdict) || claim.dataset.verdict.endsWith(wanted.verdict))
+        && (!wanted.severity || claim.dataset.severity === wanted.severity)
         && (!wanted.grade || claim.dataset.grade === wanted.grade);
       claim.hidden = !match;
       tiles.get(claim.id)?.classList.toggle("faded", !match);
