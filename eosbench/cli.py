@@ -225,6 +225,7 @@ def verify(
     Example: eosbench verify claims-report
     """
     from eosbench.report.certificates import verify as checked_again
+    from eosbench.report.notation import plural
     from eosbench.report.results import ResultsError, read
 
     file = directory / "evidence.jsonl" if directory.is_dir() else directory
@@ -236,7 +237,8 @@ def verify(
         print(f"{one.claim}  {one.case}  {one.name!r}  {one.kind}  {one.sentence}")
     refused = sum(not one.checked.accepted for one in found)
     claims = len({one.claim for one in found})
-    print(f"{len(found)} certificates of {claims} claims: {f'{refused} refused' if refused else 'all accepted'}.")
+    told = f"{plural(len(found), 'certificate')} of {plural(claims, 'claim')}"
+    print(f"{told}: {f'{refused} refused' if refused else 'all accepted'}.")
     raise typer.Exit(1 if refused else 0)
 
 

@@ -75,9 +75,9 @@ def test_all_are_checked_again(report):
     done = verify(report)
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.splitlines() == [
-        "toy/square  test_square[n=2]  'for all x'  identity  accepted (1 statements, 1 steps)",
-        "toy/square  test_square[n=3]  'for all x'  identity  accepted (1 statements, 1 steps)",
-        "2 certificates of 1 claims: all accepted.",
+        "toy/square  test_square[n=2]  'for all x'  identity  accepted (statements 1, steps 1)",
+        "toy/square  test_square[n=3]  'for all x'  identity  accepted (statements 1, steps 1)",
+        "2 certificates of 1 claim: all accepted.",
     ]
 
 
@@ -95,7 +95,7 @@ def test_a_file_that_was_changed_is_refused(copied):
     assert done.returncode == 1
     assert "REFUSED: certificates/toy/square/" in done.stdout
     assert "its SHA-256 is another" in done.stdout
-    assert done.stdout.splitlines()[-1] == "2 certificates of 1 claims: 1 refused."
+    assert done.stdout.splitlines()[-1] == "2 certificates of 1 claim: 1 refused."
 
 
 def test_a_file_that_is_gone_is_refused(copied):
@@ -135,7 +135,7 @@ def test_what_was_proved_before_a_crash_can_be_verified(tmp_path, arguments):
     assert done.returncode == (1 if arguments else -signal.SIGKILL)
     found = verify(tmp_path)
     assert found.returncode == 0, found.stdout + found.stderr
-    assert found.stdout.splitlines()[-1] == "2 certificates of 1 claims: all accepted."
+    assert found.stdout.splitlines()[-1] == "2 certificates of 1 claim: all accepted."
 
 
 def test_a_report_from_before_there_were_certificates_has_none_to_accept(tmp_path):

@@ -34,10 +34,10 @@ four_stages = Claim(
         r"progressive sharpening."
     ),
     corrected=(
-        r"While $y_t > -\frac{1}{\eta}$: progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1) (1 + \eta y_i) x_0$; "
-        r"self-stabilization: $y_t$ peaks at the first step with $|x_t| \geq \sqrt{2\alpha/\beta}$, afterwards the "
-        r"sharpness begins to decline; return to stability: $|x_t|$ peaks at the first step after that with $y_t \leq "
-        r"0$, and diminishes, leading back to progressive sharpening."
+        r"While $y_t > -\frac{1}{\eta}$: progressive sharpening; destabilization, $x_{t+1} = \prod_{i=0}^t (-1) (1 + "
+        r"\eta y_i) x_0$; self-stabilization: $y_t$ peaks at the first step with $|x_t| \geq \sqrt{2\alpha/\beta}$, "
+        r"afterwards the sharpness begins to decline; return to stability: $|x_t|$ peaks at the first step after that "
+        r"with $y_t \leq 0$, and diminishes, leading back to progressive sharpening."
     ),
     expected="corrected",
     severity="slip",
@@ -87,10 +87,11 @@ def test_the_stages_of_the_predicted_dynamics(evidence, epsilon, small, sign=1.0
 def test_the_stages_from_the_signs_of_every_step(evidence, two="2", half="1/2"):
     """For all eta, alpha, beta > 0 and every start with y_0 = 0 and 0 < |x_0| < √(2α/β); z is β x²/(2α).
 
-    Up to the first step with z >= 1 y rises, by eta α (1 - z); and as y > 0, |x| grows, at least geometrically, so that
-    there is such a step: there y peaks. From then on y falls as long as it is positive, by more than in the step before,
-    as |x| still grows: there is a first step with y <= 0, and there |x| peaks. Afterwards |x| diminishes; y falls until
-    z < 1, and then rises by more in every step until it is positive again. In the statements c, p, q and g are positive.
+    Up to the first step with z >= 1 y rises, by eta α (1 - z); and as y > 0, |x| grows, at least geometrically, so
+    that there is such a step: there y peaks. From then on y falls as long as it is positive, by more than in the step
+    before, as |x| still grows: there is a first step with y <= 0, and there |x| peaks. Afterwards |x| diminishes; y
+    falls until z < 1, and then rises by more in every step until it is positive again. In the statements c, p, q and
+    g are positive.
     """
     change, rises, falls = "y after a step", "y rises where z < 1", "y falls where z > 1"
     grows, shrinks, alternates = "|x| grows where y > 0", "|x| diminishes where -1/eta < y < 0", "x alternates"

@@ -59,4 +59,6 @@ def check(certificate: Any, theorem: Mapping[str, Any]) -> Checked:
             fields.close()
     except Refused as problem:
         return Checked(False, str(problem), steps.counts)
+    except RecursionError:
+        return Checked(False, "a formula is nested too deeply", steps.counts)
     return Checked(True, "", steps.counts)

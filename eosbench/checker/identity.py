@@ -23,13 +23,13 @@ def check_identity(theorem: Fields, proof: Fields, steps: Steps) -> None:
     signs: dict[str, int] = {}
     for sign, name in ((2, "positive"), (1, "nonnegative")):
         signs |= {_name(scalar, name): sign for scalar in theorem.list(name)}
-    if unknown := [name for name in signs if name not in alphabet.names()]:
+    if unknown := [name for name in signs if name not in alphabet.scalars()]:
         raise Refused(f"the sign of {unknown[0]!r} is given, which is no scalar")
     names: dict[str, Any] = {name: alphabet.letter(name) for name in alphabet.names()}
     trees: dict[str, ast.expr] = {}
     for entry in theorem.list("where"):
         name, formula = _texts(entry, 2, "a definition")
-        if name in names:
+        if _name(name, "a definition") in names:
             raise Refused(f"the name {name!r} is defined twice")
         trees[name] = parse(formula)
         names[name] = _sum(value(trees[name], names), alphabet)

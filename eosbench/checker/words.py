@@ -35,6 +35,10 @@ class Alphabet:
         """All of them."""
         return list(self._shapes)
 
+    def scalars(self) -> list[str]:
+        """Those that are numbers."""
+        return [name for name, shape in self._shapes.items() if shape == (ONE, ONE)]
+
     def shape(self, letter: Letter) -> tuple[str, str]:
         """(rows, columns)."""
         rows, columns = self._shapes[letter[0]]

@@ -56,7 +56,10 @@ class MinimumCertificate:
 def prove_minimum(
     function: str, formula: Callable[[arb_series], arb_series], point: Fraction, domain: Interval, depth: int = 100
 ) -> MinimumCertificate:
-    """Try to prove that f, given as a formula, is convex and vanishes with its derivative at `point`."""
+    """Try to prove that f, given as a formula, is convex and vanishes with its derivative at `point`.
+
+    `function` is the same formula as a text in x, which the certificate states.
+    """
     started = time.perf_counter()
     at = formula(arb_series([ball(point), 1], prec=2))
     tangent = at[0] == 0 and at[1] == 0

@@ -25,7 +25,7 @@ class Verified:
     @property
     def sentence(self) -> str:
         """For a reader: how much was checked, or why it is refused."""
-        counts = ", ".join(f"{number} {what}" for what, number in sorted(self.checked.counts.items()))
+        counts = ", ".join(f"{what} {number}" for what, number in sorted(self.checked.counts.items()))
         return f"accepted ({counts})" if self.checked.accepted else f"REFUSED: {self.checked.reason}"
 
 

@@ -158,6 +158,9 @@ def test_what_is_given_may_be_used():
         ({"scalars": "x y z"}, "the name 'p' stands for nothing"),
         ({"where": {"x": "y"}}, "the name 'x' is defined twice"),
         ({"positive": "q"}, "the sign of 'q' is given, which is no scalar"),
+        ({"positive": "A", "matrices": {"A": ("n", "n")}}, "the sign of 'A' is given, which is no scalar"),
+        ({"where": {"given1": "x"}}, "a definition is 'given1', which is no name"),
+        ({"scalars": "x x y z p"}, "a name stands for two things"),
     ],
 )
 def test_a_damaged_proof_is_refused_with_the_reason(changes, reason):

@@ -1,6 +1,7 @@
 """The checkers share nothing with the provers, and need neither JAX nor Arb."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,3 +45,18 @@ def test_the_command_that_verifies_loads_no_prover(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.stdout == "0 certificates of 0 claims: all accepted.\n", done.stderr
     assert done.returncode == 0
+
+
+def test_the_page_on_certificates_has_every_kind_and_its_entries():
+    """The entries that each checker reads, from its calls of the readers."""
+    page = (FOLDER.parents[1] / "docs" / "certificates.md").read_text(encoding="utf-8")
+    rows = [line.strip("| ").split(" | ") for line in page.splitlines() if line.startswith("| `")]
+    assert {row[0].strip("`") for row in rows} == set(eosbench.checker.CHECKERS)
+    for kind, _, *told in rows:
+        documented = {word for cell in told for word in re.findall(r"`(\w+)`", cell)}
+        program = (FOLDER / f"{kind.strip('`').replace('-', '_')}.py").read_text(encoding="utf-8")
+        if kind == "`trap`":
+            program += 'theorem.interval("eta") theorem.text("unit") proof.list("boxes") fields.interval("eta")'
+        read = set(re.findall(r"\.(?:take|text|fraction|interval|points|list)\(\"(\w+)\"", program)) - {"point"}
+        assert read - documented <= {"cells"}
+        assert documented - read <= {"lower", "upper", "positive", "nonnegative", "remainder", "excess", "point"}
