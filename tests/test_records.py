@@ -4,15 +4,18 @@ import dataclasses
 import json
 import math
 import re
+import typing
 from pathlib import Path
 
 import pytest
 
+from eosbench.claim import Severity
 from eosbench.documents import NotEncoded
 from eosbench.evidence import Evidence
 from eosbench.records import (
     KINDS,
     LINES,
+    SEVERITIES,
     VERDICTS,
     CaseRecord,
     CertificateFile,
@@ -114,6 +117,12 @@ def test_every_kind_of_comparison_is_documented_and_a_method_of_evidence():
 def test_what_the_page_on_verdicts_says_of_each_is_what_the_report_says():
     page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `([a-z ]+)` \| ", page, re.MULTILINE)) >= set(VERDICTS)
+
+
+def test_the_page_on_verdicts_has_every_severity_in_the_words_of_the_report():
+    page = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    assert all(f"| `{severity}` | {meaning} |" in page for severity, meaning in SEVERITIES.items())
+    assert set(SEVERITIES) == set(typing.get_args(Severity))
 
 
 @pytest.mark.parametrize(

@@ -54,9 +54,8 @@ balanced_orbit = Claim(
         r"\lambda_2) < 2$, it converges to 1. Balancing effect: $\mathbf{Y} = \delta_i uv^\top + \sum_{j=2}^d "
         r"\sigma_{y,j} u_{y,j} v_{y,j}^\top$, $\mathbf{Z} = \delta_i uv^\top + \sum_{j=2}^d \sigma_{z,j} u_{z,j} "
         r"v_{z,j}^\top$. 2. Oscillation in 1D subspace: $\mathbf{Y}\mathbf{Z}^\top - \mathbf{C} = (\delta_i^2 - 1) u "
-        r"u^\top$. From other initializations it may diverge: where $\mathbf{Y}$ and $\mathbf{Z}$ are unbalanced off "
-        r"$u$, $\eta(1 + \lambda_2) < 2$ does not suffice for stability; where they are balanced it is the exact "
-        r"threshold."
+        r"u^\top$. Elsewhere it may diverge: where $\mathbf{Y}$ and $\mathbf{Z}$ are unbalanced off $u$, $\eta(1 + "
+        r"\lambda_2) < 2$ does not suffice for stability; where they are balanced it is the exact threshold."
     ),
     expected="corrected",
     severity="missing hypothesis",
