@@ -325,19 +325,21 @@ def new(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of the new claim, topic/name.")],
     claims: ClaimsDirectory = Path("claims"),
     document: Annotated[str | None, typer.Option(metavar="KEY", help="The key of its document, if it has one.")] = None,
+    place: Annotated[str | None, typer.Option(help="Where it stands there, such as 'Theorem 4.4'.")] = None,
+    title: Annotated[str | None, typer.Option(help="Of a new document: adds it to documents.toml.")] = None,
 ) -> None:
     """Write a claim file that runs, to start from: DIR/topic/test_name.py.
 
     Example: eosbench new descent/momentum
     """
-    from eosbench.scaffold import claim_path, write_claim
+    from eosbench.scaffold import PLACE, claim_path, write_claim
 
     path = claim_path(claim, claims)
     try:
         stated = {known.id: file for file in catalogue.claim_files([claims]) for known in catalogue.read_claims(file)}
         if claim in stated:
             _refuse(f"{stated[claim]} states {claim!r} already; choose another id, or edit that file")
-        write_claim(claim, claims, document)
+        _, *others = write_claim(claim, claims, document, place or PLACE, title)
     except ClaimError as problem:
         _refuse(str(problem))
     except FileExistsError as problem:
@@ -347,6 +349,8 @@ def new(
     except OSError as problem:
         _refuse(f"{path} cannot be written ({problem.strerror}); name another directory with --claims DIR")
     print(f"{path} is written. It runs as it is: pytest {path}")
+    if others:
+        print(f"To be filled in as well: {', '.join(str(file) for file in others)}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """The documents whose statements are checked, and the file that describes them."""
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -75,25 +76,52 @@ def find_document(key: str, folder: Path) -> Document:
     Raises:
         DocumentError: if there is no such file, it is damaged, or does not have the key.
     """
-    # Upwards as the path is spelled: a folder that is reached through a symbolic link lies where the link does.
-    start = Path(abspath(folder))
-    file = next((path / FILE_NAME for path in (start, *start.parents) if isfile(path / FILE_NAME)), None)
+    file = documents_file(folder)
     if file is None:
         raise DocumentError(
-            f"there is no {FILE_NAME} in {start} or above it to describe the document {key!r}; write one, or give a "
-            "Document in place of its key"
+            f"there is no {FILE_NAME} in {abspath(folder)} or above it to describe the document {key!r}; write one, or "
+            "give a Document in place of its key"
         )
+    known = _read(file)
+    if key not in known:
+        near = difflib.get_close_matches(key, known, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}? If not, add it there" if near else "add it there"
+        raise DocumentError(f"{file} does not describe the document {key!r}; {hint}")
+    return known[key]
+
+
+def documents_file(folder: Path) -> Path | None:
+    """The nearest `documents.toml`, looked for in `folder` and upwards from it."""
+    # Upwards as the path is spelled: a folder that is reached through a symbolic link lies where the link does.
+    start = Path(abspath(folder))
+    return next((path / FILE_NAME for path in (start, *start.parents) if isfile(path / FILE_NAME)), None)
+
+
+def described(document: Document, file: Path) -> str:
+    """The text of a `documents.toml` (empty if there is none yet) with a further document's key, title and contents.
+
+    Raises:
+        DocumentError: if the file is damaged, describes that key already, or the key is not of letters, digits and
+            hyphens.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", document.key):
+        raise DocumentError(f"a document's key has letters, digits and hyphens alone; {document.key!r} is none")
+    text = ""
+    if file.exists():
+        if document.key in _read(file):
+            raise DocumentError(f"{file} describes the document {document.key!r} already; leave its title out")
+        text = f"{file.read_text(encoding='utf-8').rstrip()}\n\n"
+    title, *contents = (json.dumps(words, ensure_ascii=False) for words in (document.title, *document.contents))
+    return f"{text}[{document.key}]\ntitle = {title}\ncontents = [{', '.join(contents)}]\n"
+
+
+def _read(file: Path) -> dict[str, Document]:
     try:
-        known = _documents(file.read_bytes())
+        return _documents(file.read_bytes())
     except OSError as problem:
         raise DocumentError(f"{file} cannot be read: {problem.strerror}") from None
     except DocumentError as problem:
         raise DocumentError(f"{file}{problem}") from None
-    if key not in known:
-        near = difflib.get_close_matches(key, known, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else "add it there"
-        raise DocumentError(f"{file} does not describe the document {key!r}; {hint}")
-    return known[key]
 
 
 @cache

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from eosbench.checker import check
 from eosbench.claim import Case, Claim, EvidenceError
-from eosbench.records import CertificateFile, Compared, Comparison, Curve, Record, Requires
+from eosbench.records import KINDS, CertificateFile, Compared, Comparison, Curve, Record, Requires
 from eosbench.strict_json import plain
 
 _POINTS_PER_CURVE = 600
@@ -376,12 +376,13 @@ class Evidence:
             raise EvidenceError(f"{name!r}: the shapes of what is compared differ ({problem})") from None
         m, p, tol, unc = (np.ravel(values).astype(float) for values in (m, p, tol, unc))
         with np.errstate(invalid="ignore", over="ignore"):
-            if kind in ("at_most", "bounded_by", "monotone", "finite"):
-                margin = p - m
-            elif kind == "at_least":
-                margin = m - p
-            else:
-                margin = tol - np.abs(m - p)
+            match KINDS[kind].sign:
+                case "≤":
+                    margin = p - m
+                case "≥":
+                    margin = m - p
+                case _:
+                    margin = tol - np.abs(m - p)
         margin = np.where(np.isfinite(m), margin, -np.inf)
         # What is not shown to pass does not pass, NaN included.
         severity = np.where((margin < -unc) | ~np.isfinite(m), 2, np.where(margin >= unc, 0, 1))

@@ -42,7 +42,11 @@ class RecordError(ValueError):
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of comparison: the sign between what was measured and what it is compared with, and the grade it has."""
+    """A kind of comparison: the sign between what was measured and what it is compared with, and the grade it has.
+
+    The sign decides what the margin is: the bound minus the measured value for ≤, the reverse for ≥, and the tolerance
+    minus the deviation for any other. `fraction` and `proved` find their own.
+    """
 
     sign: Literal["=", "≤", "≥"] = "="
     grade: Grade = "measured"

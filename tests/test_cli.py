@@ -4,6 +4,7 @@ import functools
 import json
 import subprocess
 import sys
+import tomllib
 
 import pytest
 from typer.testing import CliRunner
@@ -20,6 +21,17 @@ two = Claim("toy/two", source=Source(talk, "slide 2"), printed="p", expected="ou
 @one.check(x=[1.0], controls={"sign": dict(x=-1.0)})
 def test_one(evidence, x):
     evidence.at_least("x", x, 0.5)
+"""
+
+
+DESCRIBED = """# Mine.
+[talk]
+title = "A talk"
+
+[[talk.not_encoded]]
+place = "slide 3"
+statement = "It is so."
+why = "It is not said when."
 """
 
 
@@ -317,6 +329,9 @@ def test_a_new_claim_runs_as_it_is(claims):
             ("a/b", "--claims", "claims/test_toy.py"),
             "lies in a file; name the directory of the claim files with --claims",
         ),
+        (("a/b", "--document", "talk", "--title", "T"), "describes the document 'talk' already; leave its title out"),
+        (("a/b", "--document", "a b", "--title", "T"), "a document's key has letters, digits and hyphens alone; 'a b'"),
+        (("a/b", "--title", "T"), "a title belongs to a document with a key; give it as --document KEY"),
         (("a/b", "--document", "tolk"), "documents.toml does not describe the document 'tolk'; did you mean talk?"),
     ],
 )
@@ -331,6 +346,25 @@ def test_a_new_claim_that_cannot_be_written_is_refused_in_one_sentence(claims, a
     assert done.stderr.count("\n") == 1
     assert sentence in done.stderr
     assert sorted(claims.rglob("*")) == before
+
+
+@pytest.mark.parametrize("there", ["", DESCRIBED])
+def test_a_claim_of_a_new_document_needs_one_command(claims, there):
+    documents = claims / "claims" / "documents.toml"
+    if there:
+        documents.write_text(there)
+    title, place = 'The "edge" \\ of λ', "Proposition 1 (a)"
+    done = call("new", "heavy-ball/edge", "--document", "note", "--title", title, "--place", place)
+    assert done.exit_code == 0, done.stderr
+    assert "To be filled in as well: claims/heavy_ball/__init__.py" in done.stdout
+    assert done.stdout.endswith("claims/documents.toml\n")
+    assert documents.read_text().startswith(there)
+    described = {"note": {"title": title, "contents": [place]}}
+    assert tomllib.loads(documents.read_text()) == tomllib.loads(there) | described
+    assert call("run", "heavy-ball/edge").exit_code == 0
+    found = json.loads((claims / "claims-report" / "partial" / "claims.json").read_text())
+    (source,) = [claim["source"] for claim in found["claims"] if claim["id"] == "heavy-ball/edge"]
+    assert (source["document"], source["title"], source["place"]) == ("note", title, place)
 
 
 def test_new_claims_of_any_name_run_side_by_side(claims):

@@ -154,7 +154,12 @@ def test_without_a_file_the_search_starts_in_the_working_directory(claims, monke
 
 @pytest.mark.parametrize(
     ("key", "hint"),
-    [("tolk", "did you mean talk?"), ("Talk", "did you mean talk?"), ("xyz", "add it there"), ("", "add it there")],
+    [
+        ("tolk", "did you mean talk? If not, add it there"),
+        ("Talk", "did you mean talk? If not, add it there"),
+        ("xyz", "add it there"),
+        ("", "add it there"),
+    ],
 )
 def test_an_unknown_key_is_told_with_the_file_and_what_is_near(claims, key, hint):
     file = claims / "toy" / "test_one.py"
@@ -249,7 +254,8 @@ def test_pytest_tells_an_unknown_key_in_one_sentence_and_lists_what_is_known(pyt
     done = pytester.runpytest("-p", "no:cacheprovider")
     lines = [line for line in done.stdout.lines if line.startswith("test_one.py: ")]
     assert lines == [
-        f"test_one.py: {pytester.path}/documents.toml does not describe the document 'tolk'; did you mean talk?"
+        f"test_one.py: {pytester.path}/documents.toml does not describe the document 'tolk'; did you mean talk? "
+        "If not, add it there"
     ]
     assert "Traceback" not in done.stdout.str()
     pytester.makepyfile(test_one=CLAIM.format(key="talk") + check)

@@ -11,7 +11,7 @@ from scipy import stats
 from eosbench.claim import Case, Claim, Document, EvidenceError, Source
 from eosbench.evidence import Evidence, OutOfScope
 from eosbench.proof import Identity, IdentityCertificate, prove_identity
-from eosbench.records import to_json
+from eosbench.records import KINDS, Kind, to_json
 
 EPS = np.finfo(float).eps
 
@@ -324,3 +324,19 @@ def test_products_add_up():
     assert evidence.products == 12
     with pytest.raises(EvidenceError, match="products must be a number"):
         evidence.spent("many")
+
+
+@pytest.mark.parametrize(
+    ("sign", "measured", "margin"),
+    [("≤", 1.0, 2.0), ("≤", 4.0, -1.0), ("≥", 4.0, 1.0), ("=", 4.0, -0.5), ("=", 3.0, 0.5)],
+)
+def test_the_sign_of_a_kind_decides_its_margin(sign, measured, margin, monkeypatch):
+    monkeypatch.setitem(KINDS, "new", Kind(sign))
+    e = new()
+    e._compare("new", "x", np.array(measured), np.array(3.0), tolerance=0.5)
+    assert (e.records[0].margin, e.records[0].sign) == (margin, sign)
+
+
+def test_a_kind_that_is_in_no_row_cannot_be_recorded():
+    with pytest.raises(KeyError, match="at_mots"):
+        new()._compare("at_mots", "x", np.array(1.0), np.array(3.0))

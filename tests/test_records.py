@@ -110,7 +110,11 @@ def test_every_line_and_all_it_holds_is_documented():
 
 
 def test_every_kind_of_comparison_is_documented_and_a_method_of_evidence():
-    assert columns("kind") == {name: [kind.sign, kind.grade] for name, kind in KINDS.items()}
+    rows = columns("kind")
+    assert {name: row[:2] for name, row in rows.items()} == {
+        name: [kind.sign, kind.grade] for name, kind in KINDS.items()
+    }
+    assert all(says for _, _, says in rows.values())
     assert all(callable(getattr(Evidence, name)) for name in KINDS)
 
 

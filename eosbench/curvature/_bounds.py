@@ -14,13 +14,17 @@ the gap to the next Ritz value is far too wide: that estimate alone settles on t
 """
 
 
+ROUNDING = 10
+"""The error of a value that no residual shows, in units of eps norm(H)."""
+
+
 def rounding(norm: Float[Array, ""], dtype: jnp.dtype) -> Float[Array, ""]:
-    """10 eps norm(H): the error of a value that no residual shows."""
-    return 10 * float(jnp.finfo(dtype).eps) * norm
+    """A few eps norm(H): the error of a value that no residual shows."""
+    return ROUNDING * float(jnp.finfo(dtype).eps) * norm
 
 
 def tolerance(values: Float[Array, " k"], rtol: Float[ArrayLike, ""], unseen: Float[Array, ""]) -> Float[Array, " k"]:
-    """rtol |value| + 10 eps norm(H): the error up to which a value is accepted, cold, dense and tracked alike."""
+    """rtol |value| + rounding: the error up to which a value is accepted, cold, dense and tracked alike."""
     return jnp.asarray(rtol, values.dtype) * jnp.abs(values) + unseen
 
 

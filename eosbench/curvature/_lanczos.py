@@ -70,7 +70,7 @@ def lanczos(
     guess: Float[Array, " p"] | None = None,
     extra: int = 0,
 ) -> Spectrum:
-    """The k largest eigenvalues of a symmetric map on R^p, to errors <= rtol |value| + 10 eps norm(H).
+    """The k largest eigenvalues of a symmetric map on R^p, to errors <= rtol |value| + a few eps norm(H).
 
     Traceable by `jax.jit`; needs p >= basis_size + 2k. Memory is about (basis_size + 4 k) vectors of length p.
 

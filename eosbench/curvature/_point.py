@@ -49,7 +49,8 @@ class Point(eqx.Module):
         """The point in the coordinates D^-1/2 params: its gradient is D^1/2 g, its Hessian D^1/2 H D^1/2.
 
         Parameters, loss and all else stay as they are. Eigenvalues are in units of `scale` times sharpness, so without
-        any with scale = eta/2, in which the edge of stability of gradient descent is 1.
+        any with scale = eta/2, in which the edge of stability of gradient descent is 1. Where an entry is negative,
+        all is nan, and a probe marks what it measures there as not converged.
 
         Args:
             scale: D >= 0, a number for each parameter as a pytree like `params`, or one number for all.

@@ -32,7 +32,7 @@ class Spectrum(eqx.Module):
         simple: whether the gaps to the neighbours were seen to exceed r and rounding, so that the value has a
             derivative, shape (k,).
         hvps: Hessian-vector products spent, scalar.
-        converged: whether errors <= rtol |value| + 10 eps norm(H) for all k, scalar.
+        converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
         status: an index into the messages, scalar.
     """
 

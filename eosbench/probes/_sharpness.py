@@ -62,7 +62,7 @@ class Track(NamedTuple):
             lower bounds up to the rounding of a product.
         errors: estimates of how far each lies below its eigenvalue, shape (k,).
         residuals: norms of H u - value u, shape (k,): some eigenvalue lies that near.
-        converged: whether errors <= rtol |value| + 10 eps norm(H) for all k, scalar.
+        converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
         hvps: Hessian-vector products spent in this step, scalar.
         block: Ritz values of all carried vectors, shape (block,), the first k of them close to `values`.
         ages: how many steps ago the products were taken that each of `block` rests on, weighted, shape (block,); 0 is
@@ -171,6 +171,15 @@ class Sharpness(eqx.Module):
 
     def measure(self, point: Point, state: _State | None) -> tuple[Track, _State | None]:
         """Values at a point, and the state for the next one."""
+        track, _, state = self.eigenpairs(point, state)
+        return track, state
+
+    def eigenpairs(self, point: Point, state: _State | None) -> tuple[Track, Float[Array, "k p"], _State | None]:
+        """What `measure` returns, and between the two the eigenvectors, for a probe that needs them.
+
+        They are orthonormal rows, flat as the gradient of the point, of either sign, and off by about residual/gap. In
+        a derivative they count as fixed.
+        """
         still = jax.lax.stop_gradient(point.product)
         p, dtype = point.gradient.size, point.gradient.dtype
         if state is None:
@@ -186,7 +195,7 @@ class Sharpness(eqx.Module):
                 block=values,
                 ages=age,
             )
-            return moving(track, point.product, spectrum.vectors, spectrum.simple), None
+            return moving(track, point.product, spectrum.vectors, spectrum.simple), spectrum.vectors, None
 
         b = len(state.vectors)
         room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
@@ -232,11 +241,11 @@ class Sharpness(eqx.Module):
             block=state.values[:-1],
             ages=state.ages[:-1] - 1,
         )
-        # Only a derivative needs these; where none is taken the compiler leaves them out.
+        # Where neither they nor a derivative are asked for, the compiler leaves them out.
         vectors = sorted_eigh(space.projected, space.fresh)[1][:, : self.k].T @ space.basis
         unseen = rounding(jnp.abs(state.values).max(), dtype)
         simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, unseen)
-        return moving(track, point.product, vectors, simple), state
+        return moving(track, point.product, vectors, simple), vectors, state
 
     def _estimate(self, space: Space, drift: Float[Array, ""], b: int) -> _Estimate:
         k, c = self.k, len(space.basis)

@@ -1,9 +1,13 @@
-"""The verdicts for other programs: a badge, a JUnit file, the documents as BibTeX."""
+"""The files of a report, and those of them for other programs: a badge, a JUnit file, the documents as BibTeX."""
 
+import json
 import re
+from collections.abc import Callable
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from eosbench.report import html, markdown
+from eosbench.report.claims_json import claims_json
 from eosbench.report.index import documents
 from eosbench.report.notation import one_line
 from eosbench.report.results import ClaimResult, Results
@@ -94,6 +98,24 @@ def bibtex(results: Results) -> str:
         known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)
         entries.append(f"@misc{{{name},\n{known}}}\n")
     return "\n".join(entries)
+
+
+def verdicts(results: Results) -> str:
+    """The text of `claims.json`."""
+    return json.dumps(claims_json(results), allow_nan=False, ensure_ascii=False, indent=1) + "\n"
+
+
+FORMATS: dict[str, Callable[[Results], str]] = {
+    "claims.json": verdicts,
+    "CLAIMS.md": markdown.page,
+    "errata.md": markdown.errata,
+    "constants.md": markdown.constants,
+    "sources.bib": bibtex,
+    "badge.svg": badge,
+    "junit.xml": junit,
+    "report.html": html.page,
+}
+"""Every file of a report, and what its text is; the Markdown pages are those that a project keeps."""
 
 
 def _undecided(claim: ClaimResult) -> bool:

@@ -1,5 +1,6 @@
 """The sharpness probe on Hessians that move in a known way, and on a network beside the whole matrix."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -109,3 +110,30 @@ def test_a_network_at_the_edge_beside_the_whole_matrix():
         np.testing.assert_allclose(track.values[step], exact, rtol=1e-3)
     assert track.values[-100:, 0].mean() > 0.9 * 2 / eta
     assert track.converged.all()
+
+
+class TopVector(eqx.Module):
+    """A probe of another's eigenvectors, as in a file of its own."""
+
+    sharpness: Sharpness
+
+    def init(self, point):
+        return self.sharpness.init(point)
+
+    def measure(self, point, memory):
+        _, vectors, memory = self.sharpness.eigenpairs(point, memory)
+        return vectors[0], memory
+
+
+@pytest.mark.parametrize("p", [6, 150, 400])  # every step dense; a dense start; a cold start
+def test_the_eigenvectors_are_those_of_the_whole_matrix(p):
+    basis, _ = np.linalg.qr(np.random.default_rng(0).standard_normal((p, p)))
+    matrix = (basis * np.linspace(0, 10, p) ** 2 / 10) @ basis.T
+    loss = Partial(lambda a, x: x @ a @ x / 2 + jnp.sum(x**4) / 4, jnp.asarray(matrix))
+    start = jnp.asarray(np.random.default_rng(1).standard_normal(p))
+    probes = {"top": TopVector(Sharpness(rtol=1e-6)), "x": lambda x: x}
+    found = train(loss, start, optax.sgd(0.02), 8, probes).probes
+    for x, vector in zip(np.asarray(found["x"]), np.asarray(found["top"]), strict=True):
+        exact = np.linalg.eigh(matrix + 3 * np.diag(x**2))[1][:, -1]
+        np.testing.assert_allclose(abs(vector @ exact), 1, atol=1e-4)
+        np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-12)

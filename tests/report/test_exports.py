@@ -1,7 +1,9 @@
 from xml.etree import ElementTree
 
-from eosbench.report import read
-from eosbench.report.exports import badge, bibtex, junit
+import pytest
+
+from eosbench.report import keep, read, write
+from eosbench.report.exports import FORMATS, badge, bibtex, junit
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 HOSTILE = "<b>&\x1b[2J\u202e {}% \\"
@@ -55,3 +57,21 @@ def test_hostile_text_leaves_the_files_well_formed(recorder, tmp_path):
     ElementTree.fromstring(junit(results).encode())
     ElementTree.fromstring(badge(results))
     assert bibtex(results).count("{") == bibtex(results).count("}")
+
+
+def test_a_format_is_a_row_and_its_markdown_pages_are_kept(whole, tmp_path, monkeypatch):
+    monkeypatch.setitem(FORMATS, "ids.txt", lambda results: " ".join(claim.id for claim in results.claims))
+    monkeypatch.setitem(FORMATS, "ids.md", lambda results: f"{len(results.claims)} claims")
+    results = write(whole, tmp_path / "out")
+    keep(results, tmp_path / "kept")
+    assert "orbit/quartic" in (tmp_path / "out" / "ids.txt").read_text(encoding="utf-8").split()
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == {"CLAIMS.md", "constants.md", "errata.md", "ids.md"}
+
+
+def test_a_format_that_fails_leaves_the_report_before_as_it_was(whole, troubled, tmp_path, monkeypatch):
+    write(troubled, tmp_path)
+    before = {name: (tmp_path / name).read_bytes() for name in FORMATS}
+    monkeypatch.setitem(FORMATS, "ids.txt", lambda results: results.nothing)
+    with pytest.raises(AttributeError):
+        write(whole, tmp_path)
+    assert {name: (tmp_path / name).read_bytes() for name in before} == before
