@@ -7,7 +7,8 @@ from jaxtyping import Array, Float, PyTree
 
 from eosbench.curvature.arguments import on_host
 from eosbench.curvature.bounds import are_simple
-from eosbench.curvature.operator import Loss, Product, linearize, warn_of_state
+from eosbench.curvature.operator import Loss, Product, linearize
+from eosbench.curvature.program import compiled
 from eosbench.curvature.spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature.unit import binary_unit
 
@@ -18,16 +19,14 @@ def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
     Raises:
         TypeError, ValueError: an argument that has no answer, or one that is traced, named in one sentence.
     """
-
-    warn_of_state(params)
-
-    @jax.jit
-    def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:
-        point = linearize(loss, params)
-        return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
-
-    hessian = on_host("dense_hessian", matrix(params))
+    hessian = on_host("dense_hessian", _matrix(loss, params))
     return (hessian + hessian.T) / 2
+
+
+@compiled
+def _matrix(loss: Loss, params: PyTree[Array]) -> Float[Array, "p p"]:
+    point = linearize(loss, params)
+    return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
 
 
 def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype: jnp.dtype) -> Spectrum:

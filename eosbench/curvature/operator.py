@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, NamedSharding, Sharding
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, Sharding
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
 
@@ -83,6 +83,8 @@ def linearize(loss: Loss, params: PyTree[Array]) -> Linearization:
     check_params(params)
     check_loss(loss, params)
     x, unravel = ravel_pytree(params)
+    if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+        x = jax.sharding.reshard(x, PartitionSpec())  # so that data split along a parameter's axis give whole gradients
 
     def flat_gradient(x: Float[Array, " p"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
         value, gradient = jax.value_and_grad(lambda x: loss(unravel(x)))(x)
