@@ -3,7 +3,12 @@
 import fcntl
 import json
 
+# A run inside this process forgets in the end what it has imported: what every run needs is imported here, once.
+import hypothesis  # noqa: F401
 import pytest
+
+import eosbench.report.exports
+import eosbench.report.html  # noqa: F401
 
 HEAD = """
 from eosbench import Claim, Document, Source

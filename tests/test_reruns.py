@@ -7,8 +7,12 @@ of its own.
 import json
 from collections import Counter
 
+# A run inside this process forgets in the end what it has imported: what every run needs is imported here, once.
+import hypothesis  # noqa: F401
 import pytest
 
+import eosbench.report.exports
+import eosbench.report.html  # noqa: F401
 from eosbench.report import read
 
 LOGGED = """

@@ -41,6 +41,14 @@ def test_a_probe_in_training(p):
         top -= eta * top**3 / 3
 
 
+def test_an_optimizer_whose_first_step_widens_its_state():
+    def update(updates, state, params=None):
+        return updates, state.astype(jnp.float64)
+
+    optimizer = optax.GradientTransformation(lambda params: jnp.zeros((), jnp.float32), update)
+    assert train(quartic, jnp.ones(3), optimizer, 2).state.optimizer.dtype == jnp.float64
+
+
 def test_the_line_of_an_optimizer():
     found = stability(optax.sgd(0.01, 0.9), params={"a": jnp.ones((2, 3), jnp.float32), "b": jnp.ones(2, jnp.float32)})
     np.testing.assert_allclose(found.line, 380, rtol=1e-5)

@@ -7,7 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from eosbench.curvature._arguments import on_host
 from eosbench.curvature._bounds import are_simple, rounding, tolerance
-from eosbench.curvature._loss import Loss, warn_of_state
+from eosbench.curvature._loss import Loss
 from eosbench.curvature._point import Product, linearize
 from eosbench.curvature._program import compiled
 from eosbench.curvature._spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
@@ -20,16 +20,14 @@ def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
     Raises:
         TypeError, ValueError: an argument that has no answer, or one that is traced, named in one sentence.
     """
-
-    warn_of_state(params)
-
-    @jax.jit
-    def matrix(params: PyTree[Array]) -> Float[Array, "p p"]:
-        point = linearize(loss, params)
-        return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
-
-    hessian = on_host("dense_hessian", matrix(params))
+    hessian = on_host("dense_hessian", _matrix(loss, params))
     return (hessian + hessian.T) / 2
+
+
+@compiled
+def _matrix(loss: Loss, params: PyTree[Array]) -> Float[Array, "p p"]:
+    point = linearize(loss, params)
+    return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
 
 
 def dense_sharpness(loss: Loss, x: Float[ArrayLike, " p"]) -> Float[Array, ""]:

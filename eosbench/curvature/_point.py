@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
+from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from eosbench.curvature._loss import Loss, check_loss, check_params
@@ -119,6 +120,8 @@ def linearize(
     check_params(params)
     check_loss(loss, params)
     x, unravel = ravel_pytree(params)
+    if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
+        x = jax.sharding.reshard(x, PartitionSpec())  # so that data split along a parameter's axis give whole gradients
 
     def flat_gradient(x: Float[Array, " p"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
         value, gradient = jax.value_and_grad(lambda x: loss(unravel(x)))(x)

@@ -69,7 +69,8 @@ def _kind(state: PyTree[Array]) -> tuple:
 
 
 def _widened(entry: Array, later: jax.ShapeDtypeStruct) -> Array:
-    return entry if entry.dtype == later.dtype else entry.astype(jnp.promote_types(entry.dtype, later.dtype))
+    with jax.numpy_dtype_promotion("standard"):  # what the flag forbids by accident is meant here
+        return entry.astype(jnp.promote_types(entry.dtype, later.dtype))
 
 
 def _with_array_numbers(optimizer: Optimizer, params: PyTree[Array]) -> Optimizer:

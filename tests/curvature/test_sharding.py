@@ -27,6 +27,7 @@ def measure(kind, p, split_params, split_data):
         probes = {{"s": eosbench.Sharpness()}}
         start = eosbench.train(loss, params, optax.sgd(0.1), 2, probes, args=(x,)).state
         yield eosbench.train(fixed, start, optax.sgd(0.1), 2, probes).probes["s"].values[-1]
+        yield jnp.asarray(eosbench.dense_hessian(fixed, params).max())[None]
     except TypeError as problem:
         yield f"TypeError: {{problem}}"
 
@@ -58,8 +59,8 @@ def test_parameters_split_over_an_explicit_mesh_are_refused():
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_data_that_are_split_are_measured_right(kind):
     split = {"Auto": ("d",), "Explicit": None}[kind]  # in either case beside params that are replicated
-    cases = [(p, params, ("d",)) for p in (20, 300) for params in ((), split)]
+    cases = [(p, params, ("d",)) for p in (20, 300) for params in ((), split)] + [(300, split, (None, "d"))]
     lines = run(kind, cases)
     assert len(lines) == len(cases)
     for told in lines:
-        assert [float(value) for value in told.split()] == pytest.approx(3 * [2.0], rel=1e-3)
+        assert [float(value) for value in told.split()] == pytest.approx(4 * [2.0], rel=1e-3)
