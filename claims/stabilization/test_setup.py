@@ -13,7 +13,7 @@ decomposition = Claim(
     source=Source("shapira-review", "Section 4.1, decomposition of the sharpness"),
     printed=(
         r"$S(\theta_t) \approx \frac{2}{\eta} + \nabla S(\theta_0)^\top(\theta_t - \theta_0) = \frac{2}{\eta} + "
-        r"\langle \nabla S(\theta_0), u \rangle u + y_t$ [read $x_t$ for the last $u$, and $\approx$ up to the second order of "
+        r"\langle \nabla S(\theta_0), u \rangle u + y_t$ [read $x_t$ for the last $u$; $\approx$ in first order of "
         r"the displacement]."
     ),
     expected="holds",
