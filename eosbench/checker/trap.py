@@ -45,7 +45,7 @@ def _check_box(
     asked = (
         (Fraction(0), a, loss.stretch, 1, "F does not rise"),
         (b, hi, loss.stretch, -1, "F does not fall"),
-        (Fraction(0), lo, lambda x, eta: loss.slopes(x)[0], -1, "f' < 0 is not so"),
+        (Fraction(0), lo, lambda x, eta: loss.slopes(x, 1)[0], -1, "f' < 0 is not so"),
     )
     for part, (low, high, of, wanted, failure) in zip(parts, asked, strict=True):
         for x, y in cells(part, low, high, f"the cells of {where}"):
