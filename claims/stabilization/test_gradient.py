@@ -8,6 +8,7 @@ import numpy as np
 from eosbench import Claim, Source, curvature
 from eosbench.curvature import dense_hessian, dense_sharpness
 from eosbench.problems import Dataset, flattened, mlp
+from eosbench.proof import Identity, prove_identity
 
 from .setting import approach
 
@@ -53,6 +54,24 @@ def crossing_curvatures(point):
     """½ (1 + z) x² + ½ (1 - z) y²: at the origin S = max(1 + z, 1 - z) has a kink."""
     x, y, z = point
     return (1 + z) * x**2 / 2 + (1 - z) * y**2 / 2
+
+
+@sharpness_gradient.check(proves=True, controls={"the derivative 2 % larger": dict(factor="51/50")})
+def test_the_derivative_of_a_simple_eigenvalue(evidence, factor="1"):
+    """Along any direction, in every dimension; G is the derivative of H = ∇²L, and du that of u.
+
+    That a simple eigenvalue and its unit eigenvector have derivatives is taken as known. S = uᵀHu has three terms; with
+    H u = S u and uᵀdu = 0, the derivative of uᵀu = 1, the first and the last vanish.
+    """
+    name = "dS"
+    identity = Identity(
+        ((name, "du.T@H@u + u.T@G@u + u.T@H@du", "=", f"{factor}*u.T@G@u"),),
+        "S",
+        {"H": ("p", "p", "symmetric"), "G": ("p", "p", "symmetric"), "u": ("p", "1"), "du": ("p", "1")},
+        given=(("H@u", "S*u"), ("u.T@du", "0")),
+        remainder={name: "2*du.T@given1 + 2*S*given2"},
+    )
+    evidence.proved("in every dimension", prove_identity(identity), identity.theorem)
 
 
 @sharpness_gradient.check(z=[0.5, -0.5], controls={"a double top eigenvalue": dict(z=0.0)})

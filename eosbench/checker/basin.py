@@ -74,7 +74,7 @@ def check_basin(theorem: Fields, proof: Fields, steps: Steps) -> None:
     area = _area(runs, shape)
     steps.hold(area >= share, f"the boxes are {float(area):.4f} of the domain, not {float(share):g}")
     boxes = _boxes(runs, shape, in_s, in_d)
-    for part in cells(proof.points("eta", 2), low, high, "the parts of the step sizes"):
+    for part in cells(proof.points("eta"), low, high, "the parts of the step sizes"):
         _check_part(_Step(*part), (Grid.of(*ends), Grid.of(0, most)), boxes, steps)
     steps.count("boxes", len(boxes[0].low))
 

@@ -22,11 +22,11 @@ class Descent:
 
     def __init__(self, formula: str) -> None:
         self._tree = parse(formula)
-        self._of = derivatives(self._tree, 3)
+        self._of = {order: derivatives(self._tree, order) for order in (1, 2, 3)}
 
-    def slopes(self, x: Range) -> list[Range]:
-        """f', f'' and f'''."""
-        return self._of(x)[1:]
+    def slopes(self, x: Range, order: int = 3) -> list[Range]:
+        """f', f'' and f''', or as many of them."""
+        return self._of[order](x)[1:]
 
     def is_critical(self, point: Fraction) -> bool:
         """Whether f' vanishes there, exactly: in rational numbers, or because f is a square that vanishes."""
@@ -39,7 +39,7 @@ class Descent:
 
     def curvature(self, x: Range) -> Range:
         """f'', about the middle."""
-        return self.slopes(x.middle)[1] + self.slopes(x)[2] * (x - x.middle)
+        return self.slopes(x.middle, 2)[1] + self.slopes(x)[2] * (x - x.middle)
 
     def stretch(self, x: Range, eta: Range) -> Range:
         """F'."""
@@ -47,8 +47,7 @@ class Descent:
 
     def step(self, x: Range, eta: Range) -> Range:
         """F."""
-        at, on = self.slopes(x.middle), self.slopes(x)
-        return self._image(x, eta, at, on)
+        return self._image(x, eta, self.slopes(x.middle, 1), self.slopes(x, 2))
 
     def _image(self, x: Range, eta: Range, at: list[Range], on: list[Range]) -> Range:
         middle = x.middle - eta.middle * at[0]
@@ -62,7 +61,10 @@ class Descent:
 
     def value(self, x: Range, eta: Range) -> Range:
         """H."""
-        (value, *_), (_, first, _, by_eta, _) = self._cell(x, eta)
+        at, on = self.slopes(x.middle, 1), self.slopes(x, 2)
+        after = self.slopes(self._image(x, eta, at, on), 2)[1]
+        value = at[0] + self.slopes(x.middle - eta.middle * at[0], 1)[0]
+        first, by_eta = on[1] + after * (1 - eta * on[1]), -after * on[0]
         return value + first * (x - x.middle) + by_eta * (eta - eta.middle)
 
     def derivative(self, x: Range, eta: Range) -> Range:

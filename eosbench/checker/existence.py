@@ -35,7 +35,7 @@ def check_existence(theorem: Fields, proof: Fields, steps: Steps) -> None:
                 f"H at the {name} end of the bracket has a zero of even order, so that its sign tells nothing"
             )
         quotient, found = Polynomial(h.c[order:]), set()
-        for a, b in cells(sorted(p - m for p in proof.points(name, 2)), low, high, f"the cells of the {name} end"):
+        for a, b in cells(sorted(p - m for p in proof.points(name)), low, high, f"the cells of the {name} end"):
             sign = quotient.sign(a, b)
             where = f"[{float(a + m):.9g}, {float(b + m):.9g}]"
             steps.hold(sign != 0, f"H at the {name} end of the bracket has no sign on {where}")

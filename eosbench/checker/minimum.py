@@ -15,6 +15,6 @@ def check_minimum(theorem: Fields, proof: Fields, steps: Steps) -> None:
     steps.hold(at == 0, f"the function does not vanish at {point}")
     steps.hold(slope == 0, f"its derivative does not vanish at {point}")
     of = derivatives(tree, 2)
-    for a, b in cells(proof.points("cells", 2), low, high, "the cells"):
+    for a, b in cells(proof.points("cells"), low, high, "the cells"):
         steps.hold(of(Range.of(a, b))[2].sign == 1, f"f'' > 0 is not so on [{float(a):.9g}, {float(b):.9g}]")
         steps.count("cells")

@@ -61,18 +61,22 @@ class Fields:
 
     def interval(self, name: str) -> tuple[Fraction, Fraction]:
         """The value of an entry that is an interval with both ends."""
-        ends = self.points(name, 2)
-        if len(ends) != 2:
-            raise Refused(f"{name!r} of {self.where} is no interval [low, high]")
-        return ends[0], ends[1]
+        return _ends(self.points(name), f"{name!r} of {self.where}")
 
-    def points(self, name: str, fewest: int = 1) -> list[Fraction]:
-        """The value of an entry that is a list of rising numbers, or one number twice."""
-        value = [fraction(entry, f"{name!r} of {self.where}") for entry in self.list(name)]
-        rising = all(a < b for a, b in pairwise(value)) or (len(value) == 2 and value[0] == value[1])
-        if len(value) < fewest or not rising:
-            raise Refused(f"{name!r} of {self.where} does not rise")
-        return value
+    def intervals(self, name: str, number: int) -> list[tuple[Fraction, Fraction]]:
+        """The value of an entry that is a list of so many intervals."""
+        return [_ends(part, f"{name!r} of {self.where}") for part in self.parts(name, number)]
+
+    def points(self, name: str) -> list[Fraction]:
+        """The value of an entry that is a list of two or more rising numbers, or of one number twice."""
+        return _rising(self.list(name), f"{name!r} of {self.where}")
+
+    def parts(self, name: str, number: int) -> list[list[Fraction]]:
+        """The value of an entry that is a list of so many lists of rising numbers."""
+        found = self.list(name)
+        if len(found) != number:
+            raise Refused(f"{name!r} of {self.where} has {len(found)} parts in place of {number}")
+        return [_rising(part, f"{name!r} of {self.where}") for part in found]
 
     def list(self, name: str) -> Sequence[Any]:
         """The value of an entry that is a list."""
@@ -97,6 +101,22 @@ def fraction(value: Any, what: str) -> Fraction:
         return Fraction(value) if isinstance(value, str) else _no_number(what)
     except (ValueError, ZeroDivisionError):
         return _no_number(what)
+
+
+def _ends(found: list[Fraction], what: str) -> tuple[Fraction, Fraction]:
+    if len(found) != 2:
+        raise Refused(f"{what} is no interval [low, high]")
+    return found[0], found[1]
+
+
+def _rising(found: Any, what: str) -> list[Fraction]:
+    if not isinstance(found, list | tuple):
+        raise Refused(f"{what} is no list of numbers")
+    value = [fraction(entry, what) for entry in found]
+    rising = all(a < b for a, b in pairwise(value)) or (len(value) == 2 and value[0] == value[1])
+    if len(value) < 2 or not rising:
+        raise Refused(f"{what} does not rise")
+    return value
 
 
 def _no_number(what: str) -> Fraction:

@@ -12,7 +12,7 @@ from fractions import Fraction
 
 from eosbench.checker.descent import Descent, sign
 from eosbench.checker.ranges import Range
-from eosbench.checker.steps import Fields, Refused, Steps, cells
+from eosbench.checker.steps import Fields, Steps, cells
 from eosbench.checker.two_cycle import Interval, boxes, step_sizes
 
 
@@ -41,17 +41,14 @@ def _check_box(
     steps.hold(highest == -1, f"in {where} F may exceed the trap next to its maximum")
     lowest = sign(lambda x, eta: loss.step(x, eta) - lo, Range.of(hi), eta)
     steps.hold(lowest == 1, f"in {where} F may take the end of the trap below it")
-    parts = fields.list("cells")
-    if len(parts) != 3:
-        raise Refused(f"{where} has cells of {len(parts)} parts in place of three")
+    parts = fields.parts("cells", 3)
     asked = (
         (Fraction(0), a, loss.stretch, 1, "F does not rise"),
         (b, hi, loss.stretch, -1, "F does not fall"),
-        (Fraction(0), lo, lambda x, eta: loss.slopes(x)[0], -1, "f' < 0 is not so"),
+        (Fraction(0), lo, lambda x, eta: loss.slopes(x, 1)[0], -1, "f' < 0 is not so"),
     )
     for part, (low, high, of, wanted, failure) in zip(parts, asked, strict=True):
-        points = Fields({"cells": part}, where).points("cells", 2)
-        for x, y in cells(points, low, high, f"the cells of {where}"):
+        for x, y in cells(part, low, high, f"the cells of {where}"):
             at = Range.of(x, y)
             # f' vanishes at 0: on a cell from there f'' < 0 says that f' < 0 on the rest of it.
             first = x == 0 and failure == "f' < 0 is not so"

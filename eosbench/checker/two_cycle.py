@@ -9,8 +9,9 @@ On each box of step sizes, with G = H/(x - m) for the minimizer m:
 4. the product of F' over the two lies in (-1, 1), or below -1.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 from eosbench.checker.descent import Descent, sign
 from eosbench.checker.ranges import BITS, Range
@@ -29,11 +30,7 @@ def check_two_cycle(theorem: Fields, proof: Fields, steps: Steps) -> None:
     critical = [m, *(fraction(point, "a critical point") for point in proof.list("critical"))]
     for point in critical:
         steps.hold(loss.is_critical(point), f"f' does not vanish at {point}, exactly")
-
-    def on_box(fields: Fields, within: Interval, where: str) -> None:
-        _Box(loss, m, search, critical, fields, within, where).check(orbit, steps)
-
-    boxes(proof, eta, steps, on_box)
+    boxes(proof, eta, steps, _Orbit(loss, m, search, critical, orbit, steps).check)
 
 
 def step_sizes(theorem: Fields, loss: Descent, m: Fraction, steps: Steps) -> Interval:
@@ -50,7 +47,7 @@ def step_sizes(theorem: Fields, loss: Descent, m: Fraction, steps: Steps) -> Int
     return Fraction(around.low, 2**BITS), Fraction(around.high, 2**BITS)
 
 
-def boxes(proof: Fields, eta: Interval, steps: Steps, on_box: Any) -> None:
+def boxes(proof: Fields, eta: Interval, steps: Steps, on_box: Callable[[Fields, Interval, str], None]) -> None:
     """Check the boxes of a proof one by one, and that they cover the step sizes without a gap."""
     at: Fraction | None = None
     for found in proof.list("boxes"):
@@ -68,56 +65,51 @@ def boxes(proof: Fields, eta: Interval, steps: Steps, on_box: Any) -> None:
     steps.hold(at is not None and at >= eta[1], "the boxes do not reach the end of the step sizes")
 
 
-class _Box:
-    def __init__(
-        self, loss: Descent, m: Fraction, search: Interval, critical: list[Fraction], fields: Fields,
-        within: Interval, where: str,
-    ) -> None:  # fmt: skip
-        self.loss, self.m, self.search, self.critical, self.where = loss, m, search, critical, where
-        self.eta, self.points, self.parts = Range.of(*within), fields.list("points"), fields.list("cells")
+@dataclass(frozen=True)
+class _Orbit:
+    """What is to hold on every box."""
 
-    def check(self, orbit: str, steps: Steps) -> None:
-        left, right = (Fields({"point": point}, "the points").interval("point") for point in self._two(self.points))
-        (a, b), (c, d) = left, right
+    loss: Descent
+    m: Fraction
+    search: Interval
+    critical: list[Fraction]
+    orbit: str
+    steps: Steps
+
+    def check(self, fields: Fields, within: Interval, where: str) -> None:
+        hold, eta = self.steps.hold, Range.of(*within)
+        (a, b), (c, d) = fields.intervals("points", 2)
         order = self.search[0] < a < b < self.m < c < d < self.search[1]
-        steps.hold(order, f"the points of {self.where} are not left and right of the minimizer, in the search interval")
-        for (low, high), name in ((left, "left"), (right, "right")):
-            self._one_zero(low, high, name, steps)
-        image = self.loss.step(Range.of(a, b), self.eta)
+        hold(order, f"the points of {where} are not left and right of the minimizer, in the search interval")
+        left, right = Range.of(a, b), Range.of(c, d)
+        self._one_zero((a, b), eta, f"in {where} the left point")
+        self._one_zero((c, d), eta, f"in {where} the right point")
+        image = self.loss.step(left, eta)
         beyond = image.low > Range.of(b).high and image.high < Range.of(self.search[1]).low
-        steps.hold(beyond, f"in {self.where} a step does not take the left point beyond itself and into the interval")
-        product = self.loss.stretch(Range.of(a, b), self.eta) * self.loss.stretch(Range.of(c, d), self.eta)
-        if orbit == "attracts":
-            steps.hold((1 - product).sign == 1 == (1 + product).sign, f"in {self.where} the orbit need not attract")
-        if orbit == "repels":
-            steps.hold((1 + product).sign == -1, f"in {self.where} the orbit need not repel")
-        if len(self.parts) != 3:
-            raise Refused(f"{self.where} has cells of {len(self.parts)} parts in place of three")
+        hold(beyond, f"in {where} a step does not take the left point beyond itself and into the interval")
+        product = self.loss.stretch(left, eta) * self.loss.stretch(right, eta)
+        if self.orbit == "attracts":
+            hold((1 - product).sign == 1 == (1 + product).sign, f"in {where} the orbit need not attract")
+        if self.orbit == "repels":
+            hold((1 + product).sign == -1, f"in {where} the orbit need not repel")
         ends = ((self.search[0], a), (b, c), (d, self.search[1]))
-        for part, (low, high) in zip(self.parts, ends, strict=True):
-            points = Fields({"cells": part}, self.where).points("cells", 2)
-            for x, y in cells(points, low, high, f"the cells of {self.where}"):
-                self._vacant(x, y, steps)
+        for part, (low, high) in zip(fields.parts("cells", 3), ends, strict=True):
+            for cell in cells(part, low, high, f"the cells of {where}"):
+                self._vacant(cell, eta, where)
 
-    def _two(self, points: Any) -> Any:
-        if len(points) != 2:
-            raise Refused(f"{self.where} has {len(points)} points in place of two")
-        return points
+    def _one_zero(self, ends: Interval, eta: Range, point: str) -> None:
+        """Step 1, and the first half of 2."""
+        signs = [sign(self.loss.value, Range.of(end), eta) for end in ends]
+        self.steps.hold(signs[0] * signs[1] == -1, f"{point} is in a box over which H does not change its sign")
+        bend = sign(lambda x, eta: self.loss.bend(x, eta, self.m), Range.of(*ends), eta)
+        self.steps.hold(bend != 0, f"{point} may not be the only one in its box")
+        fixed = self.loss.slopes(Range.of(*ends))[0].sign
+        self.steps.hold(fixed != 0, f"{point} may be a critical one")
 
-    def _one_zero(self, low: Fraction, high: Fraction, name: str, steps: Steps) -> None:
-        """Steps 1 and the first half of 2."""
-        ends = [sign(self.loss.value, Range.of(end), self.eta) for end in (low, high)]
-        changes = ends[0] * ends[1] == -1  # as x - m has one sign there
-        steps.hold(changes, f"in {self.where} H does not change its sign over the {name} point")
-        bend = sign(lambda x, eta: self.loss.bend(x, eta, self.m), Range.of(low, high), self.eta)
-        steps.hold(bend != 0, f"in {self.where} the {name} point may not be the only one in its box")
-        fixed = self.loss.slopes(Range.of(low, high))[0].sign
-        steps.hold(fixed != 0, f"in {self.where} the {name} point may be a critical one")
-
-    def _vacant(self, low: Fraction, high: Fraction, steps: Steps) -> None:
+    def _vacant(self, cell: Interval, eta: Range, where: str) -> None:
         """Step 3."""
-        known = [point for point in self.critical if low <= point <= high]
+        known = [point for point in self.critical if cell[0] <= point <= cell[1]]
         of = self.loss.derivative if len(known) == 1 else self.loss.value
-        empty = sign(of, Range.of(low, high), self.eta) != 0
-        steps.hold(empty, f"in {self.where} there may be another orbit within [{float(low):.9g}, {float(high):.9g}]")
-        steps.count("cells")
+        shown = f"[{float(cell[0]):.9g}, {float(cell[1]):.9g}]"
+        self.steps.hold(sign(of, Range.of(*cell), eta) != 0, f"in {where} there may be another orbit within {shown}")
+        self.steps.count("cells")

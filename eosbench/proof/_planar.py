@@ -23,60 +23,11 @@ from jaxtyping import Bool, Float
 
 from eosbench.proof._data import certificate, texts
 from eosbench.proof._intervals import Interval
-from eosbench.proof._outward import Bounds, add, minus, number, square, times
+from eosbench.proof._outward import Bounds, add, minus, square, times
+from eosbench.proof._plane_step import Step, constant
 
 _SHAPE = (64, 32)  # boxes of the domain, before they are halved
 _PARTS = 4  # of an interval of step sizes, each of which is easier to check
-
-
-@dataclass(frozen=True)
-class _Step:
-    """One step of the map in (s, D) on boxes, for all step sizes of an interval."""
-
-    eta: Interval
-
-    def times_eta(self, factor: Fraction, like: Bounds) -> Bounds:
-        """factor eta, for a positive factor."""
-        return number(factor * self.eta[0], factor * self.eta[1], like)
-
-    def growth(self, s: Bounds, d: Bounds) -> Bounds:
-        """1 - eta r."""
-        r = minus(times(_constant(Fraction(1, 4), s), minus(square(s), d)), _constant(1, s))
-        return minus(_constant(1, s), times(self.times_eta(Fraction(1), s), r))
-
-    def __call__(self, s: Bounds, d: Bounds) -> tuple[Bounds, Bounds]:
-        growth = self.growth(s, d)
-        spread = square(minus(_constant(2, s), growth))  # (1 + eta r)²
-        return self._sum(s, d), _clip(times(d, spread))
-
-    def _sum(self, s: Bounds, d: Bounds) -> Bounds:
-        """s (1 + eta + eta D/4) - eta s³/4, for s >= 0: rising in D, and in s up to one maximum; extreme at corners or
-        there."""
-        at_low, at_high = (self._point(end, (d[0], d[0])) for end in ((s[0], s[0]), (s[1], s[1])))
-        low = np.minimum(at_low[0], at_high[0])
-        top = [self._point(end, (d[1], d[1]))[1] for end in ((s[0], s[0]), (s[1], s[1]))]
-        slope = self.slope(s, (d[1], d[1]))
-        turning = (slope[0] <= 0) & (slope[1] >= 0)
-        # Where the maximum may lie inside, the mean value theorem about the middle of the box.
-        middle = (s[0] + s[1]) / 2
-        about = add(self._point((middle, middle), (d[1], d[1])), times(slope, minus(s, (middle, middle))))
-        return low, np.where(turning, about[1], np.maximum(*top))
-
-    def _point(self, s: Bounds, d: Bounds) -> Bounds:
-        return times(s, self.growth(s, d))
-
-    def slope(self, s: Bounds, d: Bounds) -> Bounds:
-        """d s+ / d s = 1 + eta (4 + D - 3 s²)/4."""
-        inner = minus(add(_constant(4, s), d), times(_constant(3, s), square(s)))
-        return add(_constant(1, s), times(self.times_eta(Fraction(1, 4), s), inner))
-
-
-def _constant(value: Fraction | int, like: Bounds) -> Bounds:
-    return number(Fraction(value), Fraction(value), like)
-
-
-def _clip(d: Bounds) -> Bounds:
-    return np.maximum(d[0], 0.0), d[1]
 
 
 @dataclass(frozen=True)
@@ -185,7 +136,7 @@ def prove_basin(
     `orbit` is delta_1 in floating point: where to look for the target, no part of the proof.
     """
     started = time.perf_counter()
-    step = _Step(eta)
+    step = Step(eta)
     target, contraction = _target(step, 2 * orbit)
     boxes = _grid(domain, _SHAPE)
     certified = []
@@ -200,7 +151,7 @@ def prove_basin(
     return BasinCertificate(eta, 2 * orbit, target, contraction, proved, domain, time.perf_counter() - started, share)
 
 
-def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
+def _target(step: Step, centre: float) -> tuple[tuple[float, float], tuple[float, float]]:
     """The largest target of a list that is proved, and its contraction; zeros if none is."""
     for half, most in ((0.1, 0.1), (0.08, 0.05), (0.05, 0.02), (0.02, 0.005), (0.01, 0.001)):
         boxes = _grid((centre - half, centre + half, 0.0, most), (40, 20))
@@ -217,12 +168,12 @@ def _target(step: _Step, centre: float) -> tuple[tuple[float, float], tuple[floa
     return (0.0, 0.0), (np.inf, np.inf)
 
 
-def _spread(step: _Step, s: Bounds, d: Bounds) -> Bounds:
+def _spread(step: Step, s: Bounds, d: Bounds) -> Bounds:
     """1 + eta r."""
-    return minus(_constant(2, s), step.growth(s, d))
+    return minus(constant(2, s), step.growth(s, d))
 
 
-def _chain(step: _Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
+def _chain(step: Step, s: Bounds, d: Bounds, s1: Bounds, d1: Bounds) -> Bounds:
     """The derivative of s after two steps in s: through s and through D after one."""
     through_s = times(step.slope(s1, d1), step.slope(s, d))
     by_d = times(step.times_eta(Fraction(1, 4), s), s1)  # d s+ / d D

@@ -119,11 +119,10 @@ class OrbitCertificate(CoverCertificate[OrbitBox]):
 
     def data(self) -> dict[str, Any]:
         """The certificate for a checker."""
-        loss = self.loss
         theorem = {
-            "loss": loss.loss,
-            "minimizer": str(loss.minimizer),
-            "search": texts(loss.search),
+            "loss": self.loss.loss,
+            "minimizer": str(self.loss.minimizer),
+            "search": texts(self.loss.search),
             "eta": texts(self.edges or self.eta),
             "unit": "2/f''" if self.edges else "1",
             "orbit": self.kind,
@@ -132,7 +131,7 @@ class OrbitCertificate(CoverCertificate[OrbitBox]):
             {"eta": texts(box.eta), "points": [*map(texts, box.points)], "cells": [*map(texts, box.cells)]}
             for box in self.boxes
         ]
-        return certificate("two-cycle", theorem, {"critical": texts(loss.critical), "boxes": boxes})
+        return certificate("two-cycle", theorem, {"critical": texts(self.loss.critical), "boxes": boxes})
 
     def describe(self) -> dict[str, float | int | str]:
         """Range, boxes, cells and seconds."""

@@ -70,7 +70,7 @@ def test_the_change_of_sign_left_out():
     """f'(z) = z - z³ at eta = 1, where H(z) = z - z⁹: no orbit."""
     family = odd_slope(1, -1, within=F(1, 2))
     found = asked(claimed(family, 1, about("-1/4"), about("1/4")))
-    assert "H does not change its sign over the left point" in found.reason
+    assert "the left point is in a box over which H does not change its sign" in found.reason
 
 
 def test_critical_points_taken_for_an_orbit():
@@ -215,6 +215,9 @@ def test_the_same_theorem_in_other_words_is_the_same(data):
         (["proof", "boxes"], [], "the boxes do not reach the end of the step sizes"),
         (["proof", "boxes", 0, "eta", 0], 1.05, "no rational number written as a text"),
         (["proof", "boxes", 0, "eta"], ["1.06", "1.05"], "'eta' of a box does not rise"),
+        (["proof", "boxes", 0, "points", 0], ["4/5", "17/20", "9/10"], "is no interval [low, high]"),
+        (["proof", "boxes", 0, "points"], [["4/5", "9/10"]], "has 1 parts in place of 2"),
+        (["proof", "boxes", 0, "cells", 0], "none", "is no list of numbers"),
         (["proof"], "none", "the proof is no object"),
         (["theorem", "loss"], "+".join(["x"] * 20000), "formula"),
         (["theorem", "loss"], "(" * 300 + "x" + ")" * 300, "is no formula"),
