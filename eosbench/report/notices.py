@@ -27,8 +27,14 @@ def _news(results: Results) -> str:
     counts = results.severities
     if not counts:
         return ""
+    words = {
+        "false": lambda n: f"{n} {'is' if n == 1 else 'are'} false",
+        "wrong constant": lambda n: f"{n} {'has' if n == 1 else 'have'} a wrong constant",
+        "missing hypothesis": lambda n: f"{n} {'lacks' if n == 1 else 'lack'} a hypothesis",
+        "slip": lambda n: f"{n} {'is a slip' if n == 1 else 'are slips'}",
+    }
     off = sum(counts.values())
-    told = _listed([f"{n} {severity}" for severity, n in counts.items()])
+    told = _listed([words[severity](n) for severity, n in counts.items()])
     return f"As printed, {off} {'does' if off == 1 else 'do'} not hold: {told}."
 
 

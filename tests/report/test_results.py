@@ -34,8 +34,8 @@ def test_a_whole_run_is_complete_and_as_expected(whole):
     assert notices(results) == []
     assert (
         headline(results)
-        == "Of 8 claims, 7 came out as expected and 1 was out of scope. As printed, 3 do not hold: 1 false, "
-        "1 wrong constant and 1 missing hypothesis."
+        == "Of 8 claims, 7 came out as expected and 1 was out of scope. As printed, 3 do not hold: 1 is false, "
+        "1 has a wrong constant and 1 lacks a hypothesis."
     )
 
 

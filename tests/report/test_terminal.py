@@ -40,7 +40,7 @@ def test_below_the_table_stands_what_needs_attention(troubled):
     assert "DRIFT  edge/hovers is broken, expected holds: test_it[seed=1]: crashed" in text
     assert "claims/a/test_b.py: claim 'a/b': it has no control; add one" in text
     assert " ".join(text.split()).endswith(
-        "As printed, 3 do not hold: 1 false, 1 wrong constant and 1 missing hypothesis."
+        "As printed, 3 do not hold: 1 is false, 1 has a wrong constant and 1 lacks a hypothesis."
     )
     report = Path("claims-report") / "report.html"
     assert summary(replace(read(troubled), report=report)).endswith(f"Report: {report}")
