@@ -50,17 +50,20 @@ l2_loss = Claim(
 
 @l2_loss.check(
     model=["sin", "tanh", "sigmoid", "exp", "log", "x²", "x³", "x⁷", "gaussian", "tan", "sinh"],
-    beyond=0.004,
+    beyond=0.001,
     controls={
         "g = x": dict(model="x"),
         "x + x³ at 0": dict(model="x + x³"),
         "tan at 0.2, where tan² < 1/9": dict(model="tan", points=(0.2,)),
         "sinh at 0.2": dict(model="sinh", points=(0.2,)),
-        "below the edge": dict(beyond=-0.004),
+        "below the edge": dict(beyond=-0.001),
     },
 )
 def test_gradient_descent_settles_on_an_orbit(evidence, model, beyond, points=None):
-    """At eta = (1 + beyond) 2/f'', against the amplitude and the multiplier 1 - 8 beyond of the normal form."""
+    """At eta = (1 + beyond) 2/f'', against the amplitude and the multiplier 1 - 8 beyond of the normal form.
+
+    Both are of first order in beyond, and so is what is left: the tolerances are for a thousandth.
+    """
     g, listed = MODELS[model]
     ends, settled, moving, amplitude, multiplier, sixes = [], [], [], [], [], []
     for m in points or listed:
@@ -83,8 +86,8 @@ def test_gradient_descent_settles_on_an_orbit(evidence, model, beyond, points=No
     evidence.finite("the last three iterates", ends)
     evidence.at_most("change in two steps / amplitude", settled, 1e-8)
     evidence.at_least("change in one step / amplitude", moving, 1)
-    evidence.constant("1 in c z²/(eta - 2/f'')", 1, amplitude, 0.03)
-    evidence.constant("8 in the multiplier 1 - 8 (eta f''/2 - 1)", 8, (1 - np.array(multiplier)) / abs(beyond), 0.2)
+    evidence.constant("1 in c z²/(eta - 2/f'')", 1, amplitude, 0.0075)
+    evidence.constant("8 in the multiplier 1 - 8 (eta f''/2 - 1)", 8, (1 - np.array(multiplier)) / abs(beyond), 0.05)
     if sixes:
         evidence.constant("6 in g' g''' < 6 g''²", 6, sixes, 1e-6)
 
