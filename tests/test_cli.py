@@ -608,8 +608,8 @@ def test_sharpness_that_is_not_reached_has_a_remedy_that_the_command_has(claims,
     (claims / "quartic.py").write_text(
         "import jax.numpy as jnp\ndef loss(x):\n    return jnp.sum(x**4)\nparams = jnp.linspace(1, 2, 300)\n"
     )
-    few = functools.partial(eosbench.curvature._sharpness, max_hvps=10)
-    monkeypatch.setattr("eosbench.curvature._sharpness", few)
+    few = functools.partial(eosbench.curvature.sharpness, max_hvps=10)
+    monkeypatch.setattr("eosbench.curvature.sharpness", few)
     done = call("sharpness", "quartic:loss")
     assert done.exit_code == 2
     assert done.stderr.startswith("eosbench: not converged: the largest error is ")

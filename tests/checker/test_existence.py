@@ -4,7 +4,9 @@ from fractions import Fraction
 
 import pytest
 
-from eosbench.proof import existence, minimum, prove_existence, prove_minimum
+from eosbench.proof import _existence as existence
+from eosbench.proof import _minimum as minimum
+from eosbench.proof import prove_existence, prove_minimum
 
 from .planted import asked, changed, described
 

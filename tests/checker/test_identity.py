@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from eosbench.checker import check
-from eosbench.proof import Identity, IdentityCertificate, identity, prove_identity
+from eosbench.proof import Identity, IdentityCertificate, prove_identity
+from eosbench.proof import _identity as identity
 
 SHAPES = {"A": ("m", "m"), "S": ("m", "m", "symmetric"), "B": ("m", "n"), "u": ("m", "1"), "w": ("n", "1")}
 

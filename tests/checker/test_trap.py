@@ -5,7 +5,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eosbench.proof import prove_trap, trap
+from eosbench.proof import _trap as trap
+from eosbench.proof import prove_trap
 from eosbench.proof._families import quartic_descent
 from eosbench.proof._trap import TrapBox, TrapCertificate
 

@@ -5,7 +5,8 @@ from fractions import Fraction
 import pytest
 
 from eosbench.checker import check, ranges
-from eosbench.proof import prove_two_cycle, two_cycle
+from eosbench.proof import _two_cycle as two_cycle
+from eosbench.proof import prove_two_cycle
 from eosbench.proof._families import quartic_descent
 from eosbench.proof._two_cycle import OrbitBox, OrbitCertificate
 

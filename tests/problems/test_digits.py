@@ -38,5 +38,5 @@ def test_seeds():
     np.testing.assert_array_equal(digits(20, seed=5).inputs, digits(20, seed=5).inputs)
     assert not np.array_equal(digits(20, seed=5).inputs, digits(20, seed=6).inputs)
     for n in (0, 1798):
-        with pytest.raises(ValueError, match=f"n={n}: there are 1797 digits"):
+        with pytest.raises(ValueError, match=f"n is {n}: it must be between 1 and 1797"):
             digits(n)

@@ -18,7 +18,8 @@ import pytest
 
 from eosbench.claim import check_of
 from eosbench.evidence import Evidence, OutOfScope
-from eosbench.problems import DataError, cifar10, images, mnist
+from eosbench.problems import DataError, cifar10, mnist
+from eosbench.problems import _images as images
 
 RANDOM = np.random.default_rng(0)
 CIFAR = "cifar-10-python.tar.gz"

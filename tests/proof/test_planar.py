@@ -7,7 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from eosbench.proof import outward
+from eosbench.proof import _outward as outward
 from eosbench.proof._planar import prove_basin
 
 from .rational import Range

@@ -7,7 +7,8 @@ from math import factorial
 
 import pytest
 
-from eosbench.proof import prove_two_cycle, two_cycle
+from eosbench.proof import _two_cycle as two_cycle
+from eosbench.proof import prove_two_cycle
 from eosbench.proof._families import quartic_descent, squared_descent, taylor_descent
 from eosbench.proof._intervals import ball, bounds
 
