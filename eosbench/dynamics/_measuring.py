@@ -11,6 +11,7 @@ from jaxtyping import Array, Int, PyTree
 from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
 from eosbench.dynamics._probe import Every
+from eosbench.dynamics._shapes import difference, shapes
 
 T = TypeVar("T")
 
@@ -37,12 +38,25 @@ class ReadProbe(eqx.Module):
     rest: "_Rest" = eqx.field(static=True)
 
     def init(self, point: Point) -> PyTree[Array]:
-        """The memory at the start."""
-        return jax.tree.map(jnp.asarray, eqx.combine(self.arrays, self.rest.probe).init(point))
+        """The memory at the start; a Python number in it has the dtype that the first measurement gives it."""
+        memory = jax.tree.map(jnp.asarray, eqx.combine(self.arrays, self.rest.probe).init(point))
+        if not any(jax.typeof(leaf).weak_type for leaf in jax.tree.leaves(memory)):
+            return memory
+        _, after = eqx.filter_eval_shape(self._measure, point, memory)
+        structure: Any = jax.tree.structure(memory)
+        if structure == jax.tree.structure(after):
+            return jax.tree.map(lambda now, later: jnp.asarray(now, later.dtype), memory, after)
+        return memory  # which the measurement refuses in a sentence
 
     def measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """The record and the next memory, where it is due; else a blank record, and the memory as it is."""
-        record, _ = eqx.filter_eval_shape(self._measure, point, memory)
+        record, after = eqx.filter_eval_shape(self._measure, point, memory)
+        if (jax.tree.structure(after), shapes(after)) != (jax.tree.structure(memory), shapes(memory)):
+            was, turned = (words or "nothing" for words in difference(shapes(memory), shapes(after)))
+            raise TypeError(
+                f"probes[{self.name!r}] turned its memory from {was} into {turned}: it must keep its structure, shapes "
+                "and dtypes."
+            )
         return when_due(self.every, point.step, lambda: self._measure(point, memory), lambda: (_blank(record), memory))
 
     def _measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
@@ -52,7 +66,8 @@ class ReadProbe(eqx.Module):
                 f"probes[{self.name!r}] measured {result!r}: it must return a pair, the record and the memory."
             )
         _check_record(self.name, result[0])
-        return result
+        measured: tuple[PyTree[Array], PyTree[Array]] = jax.tree.map(jnp.asarray, result)
+        return measured
 
 
 class _Rest:

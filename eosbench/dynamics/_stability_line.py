@@ -38,6 +38,7 @@ class Stability:
         response: R = -d(update)/d(gradient), a pytree like the parameters.
         kappa: l1(R H) at the edge, which has no units: 2 for gradient descent. None where R is not proportional to G:
             then l1(R H) at the edge depends on H, and lies between the smallest and the largest 2 R/G.
+        calls: of `update` that make one step, more than 1 where gradients are accumulated.
         reason: why there is no threshold, and then all of the above are None; None otherwise.
     """
 
@@ -45,6 +46,7 @@ class Stability:
     scale: PyTree[Array] | None = None
     response: PyTree[Array] | None = None
     kappa: float | None = None
+    calls: int | None = None
     reason: str | None = None
 
     def __repr__(self) -> str:
@@ -110,13 +112,12 @@ def stability(
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
     """
-    made = _made(optimizer)
+    made = _read(_made(optimizer))
     if params is None and state is not None:
         raise TypeError("state is given without params: pass also the parameters before that step.")
     params = jnp.asarray([1.0, 2.0, 3.0]) if params is None else params
     check_params(params)
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((state, params))):
-        raise TypeError("state or params is traced: inside a compiled function, use eosbench.dynamics.gain.")
+    _check_untraced(state, params)
     params = jax.tree.map(jnp.asarray, params)
     burn_in = as_integer("burn_in", burn_in)
     try:
@@ -134,6 +135,28 @@ def _made(optimizer: Any) -> Stateful:
             "or be a recipe for that, such as Partial(optax.adam, 1e-3)."
         )
     return made
+
+
+class _Read(NamedTuple):
+    """The two functions of an optimizer as they are now: new ones, so that no code compiled for them before is used.
+
+    They may be methods of an object that has changed since, or read a global that was bound anew.
+    """
+
+    init: Callable[..., Any]
+    update: Callable[..., Any]
+
+
+def _read(optimizer: Stateful) -> Stateful:
+    return _Read(lambda *arguments: optimizer.init(*arguments), lambda *arguments: optimizer.update(*arguments))
+
+
+def _check_untraced(*trees: PyTree) -> None:
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(trees)):
+        raise TypeError(
+            "state, params or a number in optimizer is traced: ask for the stability of an optimizer, or make an "
+            "EdgeDistance, outside of what jax.jit, jax.vmap or jax.grad transform; inside, use eosbench.dynamics.gain."
+        )
 
 
 def _check_signature(optimizer: Stateful, state: PyTree | None, params: PyTree[Array]) -> None:
@@ -164,6 +187,7 @@ def _attempt(what: str, function: Callable, *arguments: Any) -> Any:
 def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array], burn_in: int) -> Stability:
     tangent = _tangent(params)
     burned, there = _burn_in(optimizer, params, burn_in)
+    _check_untraced(burned, there)  # as they are if a number in the optimizer is
     burned, calls = _whole_steps(optimizer, burned, there, tangent, skip=True)
     measured = _measure(optimizer, burned, there, calls, tangent)
     if measured.bending > 0.05:
@@ -194,6 +218,7 @@ def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array],
         scale=measured.scale,
         response=measured.response,
         kappa=_common(2 * responses[active] / gains[active], params),
+        calls=calls,
     )
 
 

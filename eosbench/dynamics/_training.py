@@ -114,17 +114,18 @@ def train(
     if isinstance(params, TrainState):
         step, init = _read_step(loss, params.params, optimizer, probes, continued=True)
         state = as_expected(params, eqx.filter_eval_shape(_begin, step.loss, step.probes, init, params.params))
+        taken = _steps_taken(step, state)
     else:
         step, init = _read_step(loss, params, optimizer, probes)
-        state = _begin(step.loss, step.probes, init, params)
+        state, taken = _begin(step.loss, step.probes, init, params), 0
     if chunk >= steps:
-        run = _stretch(step, state, steps, stop_diverged)
+        run = _stretch(step, state, taken, steps, stop_diverged)
         if on_chunk is not None:
             on_chunk(run)
         return run
     runs: list[Run] = []
     for done in range(0, steps, chunk):
-        run = _stretch(step, state, min(chunk, steps - done), stop_diverged)
+        run = _stretch(step, state, taken + done, min(chunk, steps - done), stop_diverged)
         state = run.state
         runs.append(eqx.tree_at(lambda r: (r.params, r.state), jax.device_get(run), (None, None)))
         if on_chunk is not None:
@@ -204,10 +205,21 @@ def _begin(loss: Recorded, probes: dict[str, ReadProbe], init: Recorded, params:
     return eqx.tree_at(lambda s: s.probes, state, memory)
 
 
-def _stretch(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
+def _steps_taken(step: _Step, state: TrainState) -> int:
+    """How many steps lie behind a state, read only where it matters: at which steps an `Every` measures."""
+    sampled = [name for name, number in step.every.items() if number > 1]
+    if not sampled:
+        return 0
+    if isinstance(state.step, jax.core.Tracer):
+        raise ValueError(
+            f"params is a traced state, and its count of steps decides how often probes[{sampled[0]!r}], an Every, "
+            "measures: continue it outside of what jax.jit, jax.vmap or jax.grad transform, or without Every."
+        )
+    return int(state.step)
+
+
+def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverged: bool) -> Run:
     every = step.every
-    # The counter is read only where it matters, for the state may be traced.
-    taken = int(state.step) if any(number > 1 for number in every.values()) else 0
     run = _advance(step, state, steps, stop_diverged)
     if stop_diverged and isinstance(run.finite, jax.core.Tracer):
         raise ValueError(

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, PyTree
 
 from eosbench.curvature._point import Point
 from eosbench.dynamics._linear_step import gain
+from eosbench.dynamics._shapes import difference, shapes
 from eosbench.dynamics._stability_line import stability
 from eosbench.probes._sharpness import Sharpness, Track
 
@@ -37,11 +38,17 @@ class EdgeDistance(eqx.Module):
         """See the attributes; `params` are for the check alone, where an optimizer asks for a structure of them.
 
         Raises:
-            ValueError: the optimizer has no line of stability; the message says why.
+            ValueError: the optimizer has no line of stability, or not at each call of its `update`; the message says
+                why.
         """
         self.optimizer = optimizer
         self.sharpness = Sharpness() if sharpness is None else sharpness
-        reason = stability(optimizer, params=params).reason
+        found = stability(optimizer, params=params)
+        reason = found.reason
+        if found.calls is not None and found.calls > 1:
+            reason = (
+                f"a step of it takes {found.calls} calls of its update, and between them it has no state of its own"
+            )
         if reason is not None:
             raise ValueError(
                 f"optimizer has no line of stability: {reason}; measure its curvature by a Sharpness probe."
@@ -61,6 +68,14 @@ class EdgeDistance(eqx.Module):
         """The point in the coordinates in which the edge is 1, and whether there are such."""
         is_recipe = callable(self.optimizer) and not isinstance(self.optimizer, optax.GradientTransformation)
         optimizer = self.optimizer() if is_recipe else self.optimizer
+        own = jax.eval_shape(optimizer.init, point.params)
+        if jax.tree.map(jnp.shape, own) != jax.tree.map(jnp.shape, point.optimizer):  # training may widen the dtypes
+            ours, theirs = difference(shapes(own), shapes(point.optimizer))
+            told = f" ({ours or 'nothing'} for {theirs or 'nothing'})" if ours or theirs else ""
+            raise ValueError(
+                f"optimizer of EdgeDistance has another state than the one at the point{told}: give it the optimizer "
+                "that trains, and a point of your own its state, as in linearize(loss, params, optimizer=state)."
+            )
         gradient = ravel_pytree(point.params)[1](point.gradient)
         _, state = optimizer.update(gradient, point.optimizer, point.params)
         scale = gain(optimizer, jax.tree.map(_nudged, state), point.params)

@@ -87,6 +87,60 @@ def test_a_probe_goes_through_a_loop_of_ones_own():
     assert [int(record[4]) for record in steps] == [0, 1, 2]
 
 
+def test_every_samples_inside_a_compiled_function():
+    sampled = jax.jit(lambda x: train(loss, x, optax.sgd(0.1), 5, {"x": Every(2, lambda x: x)}, chunk=5).probes["x"])
+    np.testing.assert_array_equal(
+        sampled(START), train(loss, START, optax.sgd(0.1), 5, {"x": lambda x: x}).probes["x"][::2]
+    )
+
+
+def test_a_traced_state_is_not_sampled_at_steps_that_nobody_knows():
+    state = train(loss, START, optax.sgd(0.1), 3).state
+    rest = lambda state, **probes: train(loss, state, optax.sgd(0.1), 4, probes).probes["x"]  # noqa: E731
+    with pytest.raises(ValueError, match=r"params is a traced state, and its count of steps decides .*probes\['x'\]"):
+        jax.jit(lambda state: rest(state, x=Every(2, lambda x: x)))(state)
+    assert jax.jit(lambda state: rest(state, x=lambda x: x))(state).shape == (4, 2)
+
+
+class Remembering:
+    """A probe with a given memory, record and next memory."""
+
+    def __init__(self, memory, record, following):
+        self.memory, self.record, self.following = memory, record, following
+
+    def init(self, point):
+        return self.memory
+
+    def measure(self, point, memory):
+        return self.record(point, memory), self.following(memory)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_records_and_memories_may_be_python_numbers(n):
+    halves = Remembering(0, lambda point, memory: (memory, 1.5, True), lambda memory: memory + 0.5)
+    state = train(loss, START, optax.sgd(0.1), 2, {"p": Every(n, halves)}).state
+    (memory, number, truth) = train(loss, state, optax.sgd(0.1), 4, {"p": Every(n, halves)}).probes["p"]
+    np.testing.assert_array_equal(memory, np.arange(2 // n, 6 // n) / 2)
+    np.testing.assert_array_equal(number, [1.5] * (4 // n))
+    assert truth.dtype == bool
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize(
+    ("start", "following", "was"),
+    [
+        (jnp.zeros(1), lambda memory: jnp.append(memory, 1.0), r"float64\[1\] into float64\[2\]"),
+        (None, lambda memory: jnp.ones(2), r"nothing into float64\[2\]"),
+        (jnp.asarray([0]), lambda memory: memory + 0.5, r"int64\[1\] into float64\[1\]"),
+        (0, lambda memory: (memory, 1), "into"),
+    ],
+)
+def test_a_memory_that_changes_is_refused(n, start, following, was):
+    probe = Remembering(start, lambda point, memory: point.loss, following)
+    with pytest.raises(TypeError, match=rf"probes\['p'\] turned its memory from .*{was}.*: it must keep its structure"):
+        train(loss, START, optax.sgd(0.1), 3, {"p": Every(n, probe)})
+
+
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [

@@ -149,8 +149,34 @@ def test_what_has_no_answer_is_refused_in_one_sentence(arguments, sentence):
         stability(*arguments)
 
 
+class Changing:
+    """Gradient descent with a step size that may be changed, in an object."""
+
+    eta = 0.1
+
+    def init(self, params):
+        return ()
+
+    def update(self, gradient, state, params=None):
+        return -self.eta * gradient, state
+
+
+def test_an_optimizer_that_changed_has_another_threshold():
+    made = Changing()
+    methods = optax.GradientTransformation(made.init, made.update)
+    closing = optax.GradientTransformation(made.init, lambda gradient, *state: made.update(gradient, *state))
+    for eta in (0.1, 0.2):
+        made.eta = eta
+        assert [stability(optimizer).line for optimizer in (made, methods, closing)] == pytest.approx(3 * [2 / eta])
+
+
+def test_it_tells_how_many_calls_make_a_step():
+    assert stability(optax.MultiSteps(optax.sgd(0.1), 3)).calls == 3
+    assert stability(optax.sgd(0.1)).calls == 1
+
+
 def test_it_is_not_for_compiled_functions():
-    with pytest.raises(TypeError, match=r"params is traced: .*gain"):
+    with pytest.raises(TypeError, match=r"a number in optimizer is traced: .*gain"):
         jax.jit(lambda params: stability(optax.sgd(0.1), params=params).line)(jnp.ones(2))
     with pytest.raises(ValueError, match="burn_in is 0: it must be at least 1"):
         stability(optax.sgd(0.1), burn_in=0)

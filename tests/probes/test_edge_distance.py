@@ -7,6 +7,7 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
+from eosbench.curvature import linearize
 from eosbench.dynamics import train
 from eosbench.probes import EdgeDistance, Sharpness
 
@@ -86,6 +87,36 @@ def test_a_step_without_a_line_is_marked():
     matrix, start = hessian(8), jnp.ones(8)
     track = train(Partial(quadratic, jnp.asarray(matrix)), start, growing, 4, {"edge": probe}).probes["edge"]
     np.testing.assert_array_equal(track.converged, [True, False, False, False])
+
+
+@optax_promotes
+@pytest.mark.parametrize(
+    ("trains", "other", "told"),
+    [
+        (optax.sgd(ETA), optax.adam(ETA), r" \(.*mu.* for nothing\)"),
+        (optax.sgd(ETA, 0.9), optax.sgd(ETA), r" \(nothing for .*trace.*\)"),
+        (optax.adam(ETA), optax.adamw(ETA), ""),
+    ],
+)
+def test_another_optimizer_than_the_one_that_trains_is_refused(trains, other, told):
+    with pytest.raises(ValueError, match=f"EdgeDistance has another state than the one at the point{told}: give it"):
+        train(lambda x: x @ x, jnp.ones(3), trains, 2, {"edge": EdgeDistance(other)})
+
+
+def test_a_point_without_an_optimizer_is_refused():
+    probe = EdgeDistance(optax.sgd(ETA, 0.9))
+    with pytest.raises(ValueError, match=r"has another state than the one at the point.*linearize\(loss, params, opt"):
+        probe.init(linearize(lambda x: x @ x, jnp.ones(3)))
+
+
+def test_an_optimizer_that_accumulates_gradients_is_refused():
+    with pytest.raises(ValueError, match="a step of it takes 2 calls of its update"):
+        EdgeDistance(optax.MultiSteps(optax.sgd(ETA), 2).gradient_transformation())
+
+
+def test_it_is_not_made_where_the_step_size_is_traced():
+    with pytest.raises(TypeError, match=r"a number in optimizer is traced: .* make an EdgeDistance, outside of"):
+        jax.vmap(lambda eta: EdgeDistance(Partial(optax.sgd, eta)).sharpness.k)(jnp.asarray([0.1, 0.2]))
 
 
 def test_an_optimizer_without_a_line_is_refused():
