@@ -469,7 +469,7 @@ jax.tree_util.register_dataclass(Callable)
 
 def quadratic(p):
     "Its Hessian is diag(1, 2, 3), whatever tree the three numbers come in."
-    w = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(p) if hasattr(leaf, "dtype")])
+    w = jnp.concatenate([jnp.ravel(leaf).astype(H.dtype) for leaf in jax.tree.leaves(p) if hasattr(leaf, "dtype")])
     return w @ (H * w) / 2
 
 def make(n=3):
