@@ -54,8 +54,14 @@ def examples(what: str, data: PyTree[Array]) -> int:
     """How many examples there are along the leading axis of all arrays.
 
     Raises:
+        TypeError: a leaf is no array.
         ValueError: the arrays do not agree, or there are none.
     """
+    for leaf in jax.tree.leaves(data):
+        if not hasattr(leaf, "shape"):
+            raise TypeError(
+                f"data of {what} holds a {type(leaf).__name__}: it must be a pytree of arrays, as of jnp.asarray."
+            )
     lengths = {leaf.shape[0] if leaf.ndim else 0 for leaf in jax.tree.leaves(data)}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"data of {what} has leading axes {sorted(lengths)}: they must be one n > 0.")

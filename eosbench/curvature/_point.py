@@ -49,17 +49,19 @@ class Point(eqx.Module):
     def preconditioned(self, scale: PyTree[ArrayLike]) -> "Point":
         """The point in the coordinates D^-1/2 params: its gradient is D^1/2 g, its Hessian D^1/2 H D^1/2.
 
-        Parameters, loss and all else stay as they are. Eigenvalues are in units of `scale` times sharpness, so without
-        any with scale = eta/2, in which the edge of stability of gradient descent is 1. Where an entry is negative,
-        all is nan, and a probe marks what it measures there as not converged.
+        Parameters, loss and all else stay as they are; roots are taken in the wider precision of scale and gradient, so
+        that what single precision cannot hold may still scale. Eigenvalues are in units of `scale` times sharpness, so
+        without any with scale = eta/2, in which the edge of stability of gradient descent is 1. Where an entry is
+        negative, all is nan, and a probe marks what it measures there as not converged.
 
         Args:
             scale: D >= 0, a number for each parameter as a pytree like `params`, or one number for all.
 
         Raises:
             ValueError: `scale` is of another shape.
+            TypeError: it is not real.
         """
-        root = jnp.sqrt(_flat("scale", scale, self.params, self.gradient.dtype))
+        root = _root("scale", scale, self.params, self.gradient.dtype)
         preconditioned = _Preconditioned(root, self.product)
         return eqx.tree_at(lambda p: (p.gradient, p.product), self, (root * self.gradient, preconditioned))
 
@@ -74,16 +76,25 @@ class _Preconditioned(eqx.Module):
         return self.root * self.product(self.root * vector)
 
 
-def _flat(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype) -> Float[Array, " *p"]:
-    """A number for each parameter as a flat vector, or one for all as a scalar."""
+def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype) -> Float[Array, " *p"]:
+    """The root of a number for each parameter as a flat vector, or that of one for all as a scalar."""
     form, wanted = _form(numbers), _form(params)
-    if form == _form(0.0):
-        return jnp.asarray(numbers, dtype)
-    if form != wanted:
+    if form not in (_form(0.0), wanted):
         raise ValueError(
             f"{name} has shapes {form[1]}, but params {wanted[1]}: give one number for each, or one for all."
         )
-    return ravel_pytree(numbers)[0].astype(dtype)
+
+    def root(entries: ArrayLike) -> Float[Array, "..."]:
+        kind = jnp.result_type(entries)
+        if not any(jnp.issubdtype(kind, real) for real in (jnp.floating, jnp.integer, jnp.bool_)):
+            raise TypeError(f"{name} has dtype {kind}: it must be real, so give its real part or its modulus.")
+        with jax.numpy_dtype_promotion("standard"):  # what the flag forbids by accident is meant here
+            entries = jnp.asarray(entries, jnp.promote_types(kind, dtype))
+        # The root has no derivative at zero; taken as zero there, it does no harm to those of other entries.
+        return jnp.where(entries == 0, 0, jnp.sqrt(jnp.where(entries == 0, 1, entries))).astype(dtype)
+
+    roots = jax.tree.map(root, numbers)
+    return roots if form == _form(0.0) else ravel_pytree(roots)[0]
 
 
 def _form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:

@@ -11,7 +11,9 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._batches import examples
+from eosbench.curvature._loss import as_scalar
 from eosbench.curvature._point import Point
+from eosbench.curvature._unit import binary_unit
 
 
 class BatchCurvature(NamedTuple):
@@ -60,16 +62,24 @@ class BatchSharpness(eqx.Module):
         n = examples("BatchSharpness", self.data)
         x, unravel = ravel_pytree(point.params)
 
-        def curvature(key: PRNGKeyArray) -> tuple[Float[Array, ""], Float[Array, ""]]:
+        def curvature(key: PRNGKeyArray) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
+            """With g in a unit of its own, u: g·Hg/u², |g|²/u², and u."""
             drawn = jax.random.permutation(key, n)[: self.size]
             batch = jax.tree.map(lambda array: array[drawn], self.data)
-            gradient = jax.grad(lambda x: self.loss(unravel(x), batch))
-            g = gradient(x)
-            return g @ jax.jvp(gradient, (x,), (g,))[1], g @ g
+            gradient = jax.grad(lambda x: as_scalar(self.loss(unravel(x), batch)))
+            whole = gradient(x)
+            unit = binary_unit(whole)
+            g = whole / unit
+            return g @ jax.jvp(gradient, (x,), (g,))[1], g @ g, unit
 
-        curvatures, squares = jax.lax.map(curvature, jax.random.split(point.key, self.batches))
-        moving = squares > 0
+        with jax.default_matmul_precision("highest"):  # as in `linearize`
+            curvatures, squares, units = jax.lax.map(curvature, jax.random.split(point.key, self.batches))
+        moving = squares != 0  # so that a gradient that is not finite counts
         quotients = jnp.where(moving, curvatures / jnp.where(moving, squares, 1), 0)
-        mean = jnp.mean(quotients, where=moving)
-        error = jnp.std(quotients, where=moving, ddof=1) / jnp.sqrt(moving.sum())
-        return BatchCurvature(mean, error, curvatures.mean() / squares.mean()), None
+        mean, unit = jnp.mean(quotients, where=moving), binary_unit(quotients)  # whose squares make the spread
+        spread = unit * jnp.std(quotients / unit, where=moving, ddof=1)
+        error = spread / jnp.sqrt(moving.sum().astype(spread.dtype))
+        # Relative to the largest unit, so that no square of a gradient overflows or vanishes.
+        weights = jnp.where(moving, units / jnp.where(moving, units, 0).max(), 0) ** 2
+        ratio = (weights * curvatures).sum() / (weights * squares).sum()
+        return BatchCurvature(mean, error, ratio), None

@@ -182,6 +182,8 @@ class Sharpness(eqx.Module):
         """
         still = jax.lax.stop_gradient(point.product)
         p, dtype = point.gradient.size, point.gradient.dtype
+        # A formula can have a finite second derivative where it has no value: x log x at -1.
+        finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
         if state is None:
             spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype)
             age = jnp.zeros(self.k, dtype)
@@ -190,7 +192,7 @@ class Sharpness(eqx.Module):
                 values=values,
                 errors=errors,
                 residuals=errors,
-                converged=spectrum.converged,
+                converged=spectrum.converged & finite,
                 hvps=spectrum.hvps,
                 block=values,
                 ages=age,
@@ -236,7 +238,7 @@ class Sharpness(eqx.Module):
             values=unit * estimate.values,
             errors=unit * estimate.errors,
             residuals=unit * estimate.residuals,
-            converged=estimate.met & jnp.isfinite(point.loss),
+            converged=estimate.met & finite,
             hvps=space.hvps,
             block=state.values[:-1],
             ages=state.ages[:-1] - 1,

@@ -44,6 +44,33 @@ def test_preconditioned_is_the_hessian_between_roots_of_the_scale(scale, numbers
     np.testing.assert_allclose(products, expected_hessian, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize(("unit", "scale"), [(1e30, 1e-45), (1e-30, 1e45)])
+def test_a_scale_that_single_precision_cannot_hold_scales_all_the_same(unit, scale):
+    point = linearize(lambda x: jnp.float32(unit) * jnp.sum(x**2), jnp.ones(2, jnp.float32))
+    for given in (np.float64(scale), jnp.full(2, scale)):
+        product = point.preconditioned(given).product(jnp.asarray([1, 0], jnp.float32))
+        np.testing.assert_allclose(product, [2 * unit * scale, 0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int8", "bool"])
+def test_a_scale_of_another_dtype_counts_by_its_number(dtype):
+    product = (
+        linearize(loss, PARAMS).preconditioned(jax.tree.map(lambda x: jnp.ones_like(x, dtype) * 1, PARAMS)).product
+    )
+    np.testing.assert_allclose(product(jnp.ones(8)), dense()[1] @ np.ones(8), rtol=1e-12)
+
+
+def test_an_entry_of_zero_has_derivatives_beside_it():
+    curvature = lambda scale: linearize(lambda x: jnp.sum(x**2), jnp.ones(2)).preconditioned(scale).product(jnp.ones(2))  # noqa: E731
+    np.testing.assert_array_equal(jax.jacobian(curvature)(jnp.asarray([0.0, 3.0])), [[0, 0], [0, 2]])
+
+
+@pytest.mark.parametrize("scale", [1j, jnp.asarray([1 + 1j, 2])])
+def test_a_scale_that_is_not_real_is_refused(scale):
+    with pytest.raises(TypeError, match="scale has dtype complex128: it must be real"):
+        linearize(lambda x: jnp.sum(x**2), jnp.ones(2)).preconditioned(scale)
+
+
 def test_a_scale_of_another_shape_is_refused():
     with pytest.raises(ValueError, match=r"scale has shapes \[\(2,\)\], but params \[\(2,\), \(2, 3\)\]: give one"):
         linearize(loss, PARAMS).preconditioned(jnp.ones(2))

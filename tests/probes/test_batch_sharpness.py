@@ -2,6 +2,7 @@
 
 import itertools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,6 +71,45 @@ def test_batches_of_zero_gradient_are_left_out_of_the_mean_of_quotients():
     probe = BatchSharpness(mean_loss, rows, 1, batches=64)
     record, _ = probe.measure(linearize(lambda x: mean_loss(x, rows), jnp.asarray([1.0, 1.0])), None)
     np.testing.assert_allclose([record.quotient, record.ratio], [2.0, 2.0], rtol=1e-14)
+
+
+@pytest.mark.parametrize("unit", [1e-25, 1e-18, 1e18, 1e25])
+def test_nothing_depends_on_the_unit_of_the_loss(unit):
+    x, rows = jnp.asarray([1.0, -2.0], jnp.float32), jnp.asarray(HESSIANS, jnp.float32)
+    scaled = lambda x, batch: jnp.float32(unit) * mean_loss(x, batch)  # noqa: E731
+    records = []
+    for loss in (mean_loss, scaled):
+        record, _ = BatchSharpness(loss, rows, 2).measure(linearize(lambda x, loss=loss: loss(x, rows), x), None)
+        assert {value.dtype for value in record} == {jnp.dtype("float32")}
+        records.append(np.asarray(record, np.float64))
+    np.testing.assert_allclose(records[1] / unit, records[0], rtol=1e-4)
+
+
+def test_a_batch_whose_gradient_is_not_finite_is_not_left_out():
+    rows = jnp.asarray([[1.0, 2.0], [jnp.nan, 1.0]])
+    record, _ = BatchSharpness(mean_loss, rows, 1, 64).measure(linearize(lambda x: jnp.sum(x**2), jnp.ones(2)), None)
+    assert np.isnan(record).all()
+
+
+def test_products_on_batches_are_as_precise_as_those_on_all_data():
+    probe, x = BatchSharpness(mean_loss, jnp.asarray(HESSIANS), 2), jnp.ones(2)
+    point = linearize(lambda x: jnp.sum(x**2), x)
+    with jax.default_matmul_precision("default"):  # as a user has it; claims have the highest
+        measured = str(jax.make_jaxpr(lambda x: probe.measure(eqx.tree_at(lambda p: p.params, point, x), None)[0])(x))
+    assert measured.count("dot_general") == measured.count("precision=(Precision.HIGHEST")
+
+
+@pytest.mark.parametrize("loss", [lambda x, batch: batch @ x**2, lambda x, batch: 1.0], ids=["many", "float"])
+def test_a_loss_that_is_no_scalar_is_refused(loss):
+    probe = BatchSharpness(loss, jnp.asarray(HESSIANS), 2)
+    with pytest.raises(TypeError, match="loss must return a real scalar"):
+        probe.measure(linearize(lambda x: jnp.sum(x**2), jnp.ones(2)), None)
+
+
+@pytest.mark.parametrize("data", [HESSIANS.tolist(), {"x": jnp.asarray(HESSIANS), "y": ["a", "b", "c", "d"]}])
+def test_data_that_are_no_arrays_are_refused(data):
+    with pytest.raises(TypeError, match=r"data of BatchSharpness holds a (float|str): it must be a pytree of arrays"):
+        BatchSharpness(mean_loss, data, 2)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import dense_hessian
+from eosbench.curvature import dense_hessian, linearize
 from eosbench.dynamics._training import train
 from eosbench.probes import Sharpness
 
@@ -137,3 +137,13 @@ def test_the_eigenvectors_are_those_of_the_whole_matrix(p):
         exact = np.linalg.eigh(matrix + 3 * np.diag(x**2))[1][:, -1]
         np.testing.assert_allclose(abs(vector @ exact), 1, atol=1e-4)
         np.testing.assert_allclose(np.linalg.norm(vector), 1, rtol=1e-12)
+
+
+@pytest.mark.parametrize("p", [3, 300])
+def test_a_point_without_a_loss_or_a_gradient_is_marked(p):
+    point = linearize(lambda x: jnp.sum(x**2), jnp.ones(p))
+    memory = Sharpness().init(point)
+    for lost in (lambda point: point.loss, lambda point: point.gradient):
+        there = eqx.tree_at(lost, point, jnp.full_like(lost(point), jnp.nan))
+        assert not Sharpness().measure(there, memory)[0].converged
+    assert Sharpness().measure(point, memory)[0].converged
