@@ -50,6 +50,7 @@ def test_the_tutorial_gives_its_report_in_another_project(pytester):
 
 
 def test_the_results_kept_in_the_docs_are_those_of_the_claims():
-    rows = re.findall(r"^\| `(.+?)` \| \S+ ([a-z ]+) \|", (ROOT / "docs" / "results" / "CLAIMS.md").read_text(), re.M)
+    kept = (ROOT / "docs" / "results" / "CLAIMS.md").read_text()
+    rows = re.findall(r"^\| `(.+?)` \| \S+ ([a-z ]+)(?:, [a-z ]+)? \|", kept, re.M)
     files = catalogue.claim_files([ROOT / "claims"])
     assert dict(rows) == {claim.id: claim.expected for file in files for claim in catalogue.read_claims(file)}

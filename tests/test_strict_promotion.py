@@ -52,3 +52,15 @@ def test_an_optimizer_whose_first_step_widens_its_state():
 def test_the_line_of_an_optimizer():
     found = stability(optax.sgd(0.01, 0.9), params={"a": jnp.ones((2, 3), jnp.float32), "b": jnp.ones(2, jnp.float32)})
     np.testing.assert_allclose(found.line, 380, rtol=1e-5)
+
+
+def test_parameters_of_two_dtypes():
+    def loss(params):
+        return (jnp.sum(params["a"].astype(jnp.float64) ** 2) + 2 * jnp.sum(params["b"] ** 2)) / 2
+
+    params = {"a": jnp.ones(2, jnp.float32), "b": jnp.ones(3, jnp.float64)}
+    assert sharpness(loss, params).values[0] == pytest.approx(2.0)
+    run = train(loss, params, optax.sgd(0.1), 3, {"sharpness": Sharpness()})
+    assert run.params["a"].dtype == jnp.float32
+    np.testing.assert_allclose(run.params["b"], 0.8**3, rtol=1e-12)
+    np.testing.assert_allclose(run.probes["sharpness"].values, 2, rtol=1e-6)

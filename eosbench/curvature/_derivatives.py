@@ -5,10 +5,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.experimental.jet import jet
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, check_params
+from eosbench.curvature._loss import Loss, check_loss, check_params, raveled
 from eosbench.curvature._program import compiled
 
 
@@ -40,7 +39,7 @@ def directional_derivatives(
     check_loss(loss, params)
     if order < 1:
         raise ValueError(f"order is {order}: it must be at least 1.")
-    x, unravel = ravel_pytree(params)
+    x, unravel = raveled(params)
     still = jnp.zeros_like(x)
     series = [direction.astype(x.dtype)] + [still] * (order - 1)
     value, derivatives = jet(lambda x: loss(unravel(x)), (x,), (series,))
@@ -57,7 +56,7 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
     """
     check_params(params)
     check_loss(loss, params)
-    x, unravel = ravel_pytree(params)
+    x, unravel = raveled(params)
 
     def curvature(x: Float[Array, " p"]) -> Float[Array, ""]:
         slope = lambda x: jax.jvp(lambda x: loss(unravel(x)), (x,), (vector,))[1]  # noqa: E731
@@ -69,7 +68,7 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
 @compiled
 def self_stabilization(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> SelfStabilization:
     """The constants alpha and beta at a point with unit top eigenvector `vector`, which a derivative holds fixed."""
-    gradient = ravel_pytree(jax.grad(loss)(params))[0]
+    gradient = raveled(jax.grad(loss)(params))[0]
     of_sharpness = sharpness_gradient(loss, params, vector)
     across = of_sharpness - (of_sharpness @ vector) * vector
     return SelfStabilization(-gradient @ of_sharpness, across @ across, of_sharpness)

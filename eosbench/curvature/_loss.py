@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, Sharding
 from jax.tree_util import Partial
 from jaxtyping import Array, Float, PyTree
@@ -33,6 +34,12 @@ def with_args(loss: Callable, args: Any) -> Loss:
 
 def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
     return loss(params, *args)
+
+
+def raveled(params: PyTree[Array]) -> tuple[Float[Array, " p"], Callable[[Float[Array, " p"]], PyTree[Array]]]:
+    """The parameters as one flat vector, in the widest of their dtypes, and the way back, each in its own."""
+    with jax.numpy_dtype_promotion("standard"):  # what the flag forbids by accident is meant here
+        return ravel_pytree(params)
 
 
 def check_params(params: PyTree[Array]) -> None:

@@ -5,11 +5,10 @@ from typing import Any, Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, check_params
+from eosbench.curvature._loss import Loss, check_loss, check_params, raveled
 
 
 class Product(Protocol):
@@ -94,7 +93,7 @@ def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: j
         return jnp.where(entries == 0, 0, jnp.sqrt(jnp.where(entries == 0, 1, entries))).astype(dtype)
 
     roots = jax.tree.map(root, numbers)
-    return roots if form == _form(0.0) else ravel_pytree(roots)[0]
+    return roots if form == _form(0.0) else raveled(roots)[0]
 
 
 def _form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:
@@ -130,7 +129,7 @@ def linearize(
     """
     check_params(params)
     check_loss(loss, params)
-    x, unravel = ravel_pytree(params)
+    x, unravel = raveled(params)
     if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
         x = jax.sharding.reshard(x, PartitionSpec())  # so that data split along a parameter's axis give whole gradients
 

@@ -6,12 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import scipy.sparse.linalg
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import on_host
 from eosbench.curvature._lanczos import dense_limit
-from eosbench.curvature._loss import Loss, check_params
+from eosbench.curvature._loss import Loss, check_params, raveled
 from eosbench.curvature._program import compiled
 from eosbench.curvature._sharpness import sharpness
 
@@ -40,8 +39,8 @@ def stableness(
         rtol: of each sharpness.
         key: for the random starts.
     """
-    x, unravel = ravel_pytree(params)
-    gradient = ravel_pytree(jax.grad(loss)(params))[0]
+    x, unravel = raveled(params)
+    gradient = raveled(jax.grad(loss)(params))[0]
     key = jax.random.key(0) if key is None else key
 
     def sharpness_at(s: Float[Array, ""]) -> Float[Array, ""]:
@@ -81,13 +80,13 @@ def floquet_multipliers(
         TypeError, ValueError: a point that has no answer, or one that is traced, named in one sentence.
     """
     check_params(point)
-    x, unravel = ravel_pytree(point)
+    x, unravel = raveled(point)
 
     def orbit(x: Float[Array, " p"]) -> Float[Array, " p"]:
         point = unravel(x)
         for _ in range(period):
             point = step(point)
-        return ravel_pytree(point)[0]
+        return raveled(point)[0]
 
     if x.size <= dense_limit(k):
         multipliers = np.linalg.eigvals(on_host("floquet_multipliers", jax.jit(jax.jacfwd(orbit))(x)))

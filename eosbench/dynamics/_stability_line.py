@@ -11,11 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import check_params
+from eosbench.curvature._loss import check_params, raveled
 from eosbench.dynamics._linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3
@@ -240,7 +239,7 @@ def _common(numbers: Float[np.ndarray, " p"], params: PyTree[Array]) -> float | 
 
 @eqx.filter_jit
 def _burn_in(optimizer: Stateful, params: PyTree[Array], steps: int) -> tuple[PyTree, PyTree[Array]]:
-    flat, unravel = ravel_pytree(params)
+    flat, unravel = raveled(params)
     numbers = jnp.arange(1, flat.size + 1, dtype=flat.dtype)
 
     def step(carry: tuple, t: Int[Array, ""]) -> tuple[tuple, None]:
@@ -310,18 +309,18 @@ def _tangent(params: PyTree[Array]) -> PyTree[Array]:
 def _measure(
     optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, tangent: PyTree[Array]
 ) -> _Measured:
-    flat, unravel = ravel_pytree(params)
-    direction, nothing = ravel_pytree(tangent)[0], jnp.zeros_like(flat)
+    flat, unravel = raveled(params)
+    direction, nothing = raveled(tangent)[0], jnp.zeros_like(flat)
 
     def push_at(gradient: Float[Array, " p"]) -> Push:
         return linear_step(optimizer, state, params, calls, unravel(gradient))[1]
 
     def derivative(push: Push) -> Float[Array, " p"]:
         still = jax.tree.map(jnp.zeros_like, eqx.filter(state, eqx.is_inexact_array))
-        return ravel_pytree(push(still, tangent, unravel(nothing))[1])[0]
+        return raveled(push(still, tangent, unravel(nothing))[1])[0]
 
     def reply(direction: Float[Array, " p"]) -> Float[Array, "3 p"]:
-        return jnp.stack([ravel_pytree(part)[0] for part in replies(push, state, unravel(direction))])
+        return jnp.stack([raveled(part)[0] for part in replies(push, state, unravel(direction))])
 
     push = push_at(nothing)
     diagonal, mixed = jax.vmap(reply)(jnp.stack([jnp.ones_like(flat), direction]))
@@ -394,11 +393,11 @@ def _single_parameter(
 def _push_flat(
     optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int, tangent: Float[Array, " m"]
 ) -> tuple[Float[Array, " n"], Float[Array, " p"]]:
-    moving, to_state = ravel_pytree(eqx.filter(state, eqx.is_inexact_array))
-    flat, to_params = ravel_pytree(params)
+    moving, to_state = raveled(eqx.filter(state, eqx.is_inexact_array))
+    flat, to_params = raveled(params)
     _, push = linear_step(optimizer, state, params, calls)
     s, g, x = jnp.split(tangent, [moving.size, moving.size + flat.size])
     after, update = push(
         to_state(s.astype(moving.dtype)), to_params(g.astype(flat.dtype)), to_params(x.astype(flat.dtype))
     )
-    return ravel_pytree(after)[0], ravel_pytree(update)[0]
+    return raveled(after)[0], raveled(update)[0]

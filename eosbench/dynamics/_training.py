@@ -9,11 +9,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import Loss, check_params, warn_of_state, with_args
+from eosbench.curvature._loss import Loss, check_params, raveled, warn_of_state, with_args
 from eosbench.curvature._point import linearize
 from eosbench.curvature._program import Recorded, on_the_mesh_of, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
@@ -234,7 +233,7 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
 
 @eqx.filter_jit
 def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
-    _, unravel = ravel_pytree(state.params)
+    _, unravel = raveled(state.params)
 
     def measured(state: TrainState) -> tuple:
         records = {name: function.measure(state.step, state.params) for name, function in step.functions.items()}

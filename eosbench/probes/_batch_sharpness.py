@@ -6,12 +6,11 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._batches import examples
-from eosbench.curvature._loss import as_scalar
+from eosbench.curvature._loss import as_scalar, raveled
 from eosbench.curvature._point import Point
 from eosbench.curvature._unit import binary_unit
 
@@ -60,7 +59,7 @@ class BatchSharpness(eqx.Module):
     def measure(self, point: Point, memory: None) -> tuple[BatchCurvature, None]:
         """The record at a point, from batches that its key draws."""
         n = examples("BatchSharpness", self.data)
-        x, unravel = ravel_pytree(point.params)
+        x, unravel = raveled(point.params)
 
         def curvature(key: PRNGKeyArray) -> tuple[Float[Array, ""], Float[Array, ""], Float[Array, ""]]:
             """With g in a unit of its own, u: g·Hg/u², |g|²/u², and u."""

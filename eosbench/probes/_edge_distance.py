@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, PyTree
 
+from eosbench.curvature._loss import raveled
 from eosbench.curvature._point import Point
 from eosbench.dynamics._linear_step import gain
 from eosbench.dynamics._shapes import difference, shapes
@@ -21,8 +21,9 @@ class EdgeDistance(eqx.Module):
 
     G is what `eosbench.stability` derives: for gradient descent the record is the sharpness over 2/eta, for Adam the
     preconditioned sharpness over 38/eta. It is that of the optimizer as it stands when it has seen the gradient at the
-    point: with its second moment, the learning rate of the next step and its bias corrections. A step at which G is
-    not finite and positive is marked as not converged.
+    point: with its second moment, the learning rate of the next step and its bias corrections; and that of small
+    gradients, which does not see a clip that is active. A step at which G is not finite and positive is marked as not
+    converged. Give it the optimizer that trains: another step size with the same state cannot be told.
 
     Attributes:
         optimizer: the one that trains, an `optax.GradientTransformation` or a `Partial` that returns one.
@@ -76,7 +77,7 @@ class EdgeDistance(eqx.Module):
                 f"optimizer of EdgeDistance has another state than the one at the point{told}: give it the optimizer "
                 "that trains, and a point of your own its state, as in linearize(loss, params, optimizer=state)."
             )
-        gradient = ravel_pytree(point.params)[1](point.gradient)
+        gradient = raveled(point.params)[1](point.gradient)
         _, state = optimizer.update(gradient, point.optimizer, point.params)
         scale = gain(optimizer, jax.tree.map(_nudged, state), point.params)
         leaves = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(scale)])

@@ -54,9 +54,8 @@ def test_a_scale_that_single_precision_cannot_hold_scales_all_the_same(unit, sca
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "int8", "bool"])
 def test_a_scale_of_another_dtype_counts_by_its_number(dtype):
-    product = (
-        linearize(loss, PARAMS).preconditioned(jax.tree.map(lambda x: jnp.ones_like(x, dtype) * 1, PARAMS)).product
-    )
+    ones = jax.tree.map(lambda x: jnp.ones_like(x, dtype), PARAMS)
+    product = linearize(loss, PARAMS).preconditioned(ones).product
     np.testing.assert_allclose(product(jnp.ones(8)), dense()[1] @ np.ones(8), rtol=1e-12)
 
 

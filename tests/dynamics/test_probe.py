@@ -131,7 +131,7 @@ def test_records_and_memories_may_be_python_numbers(n):
     [
         (jnp.zeros(1), lambda memory: jnp.append(memory, 1.0), r"float64\[1\] into float64\[2\]"),
         (None, lambda memory: jnp.ones(2), r"nothing into float64\[2\]"),
-        (jnp.asarray([0]), lambda memory: memory + 0.5, r"int64\[1\] into float64\[1\]"),
+        (jnp.asarray([0]), lambda memory: memory.astype(float) + 0.5, r"int64\[1\] into float64\[1\]"),
         (0, lambda memory: (memory, 1), "into"),
     ],
 )

@@ -82,7 +82,7 @@ def test_nothing_depends_on_the_unit_of_the_loss(unit):
         record, _ = BatchSharpness(loss, rows, 2).measure(linearize(lambda x, loss=loss: loss(x, rows), x), None)
         assert {value.dtype for value in record} == {jnp.dtype("float32")}
         records.append(np.asarray(record, np.float64))
-    np.testing.assert_allclose(records[1] / unit, records[0], rtol=1e-4)
+    np.testing.assert_allclose(records[1] / unit, records[0], rtol=1e-5)
 
 
 def test_a_batch_whose_gradient_is_not_finite_is_not_left_out():

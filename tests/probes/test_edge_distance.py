@@ -15,7 +15,7 @@ ETA, B1, B2, EPS = 0.01, 0.9, 0.999, 1e-8
 
 optax_promotes = pytest.mark.skipif(
     jax.config.jax_numpy_dtype_promotion == "strict",
-    reason="optax.adam raises floats to counts, which strict promotion forbids.",
+    reason="optax.adam and MultiSteps mix floats and counts, which strict promotion forbids.",
 )
 
 
@@ -109,6 +109,7 @@ def test_a_point_without_an_optimizer_is_refused():
         probe.init(linearize(lambda x: x @ x, jnp.ones(3)))
 
 
+@optax_promotes
 def test_an_optimizer_that_accumulates_gradients_is_refused():
     with pytest.raises(ValueError, match="a step of it takes 2 calls of its update"):
         EdgeDistance(optax.MultiSteps(optax.sgd(ETA), 2).gradient_transformation())
