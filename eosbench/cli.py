@@ -33,7 +33,7 @@ app = typer.Typer(
 
 
 @app.callback()
-def write_what_can_be_written() -> None:
+def replace_unshowable_characters() -> None:
     """Where the terminal knows no ✔ it shows a question mark; the word stands beside it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
