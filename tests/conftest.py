@@ -1,6 +1,7 @@
 """Double precision, decided once before any test module is imported, as the plugin does it for claims."""
 
 import os
+import sys
 import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -49,6 +50,16 @@ def _promoted_in_optax(error: BaseException | None) -> str | None:
             return f"{last.name} of {Path(last.filename).name}" if inside else None
         error = error.__cause__ or error.__context__
     return None
+
+
+@pytest.fixture(autouse=True)
+def claims_are_forgotten() -> Generator[None]:
+    """What a test imports of the project's claims is not in the way of tests that write a folder of this name."""
+    had = "claims" in sys.modules
+    yield
+    if not had:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "claims"]:
+            del sys.modules[name]
 
 
 @pytest.fixture

@@ -113,17 +113,7 @@ def test_a_file_that_cannot_be_read_states_no_claims_and_is_told(file):
     ]
 
 
-@pytest.fixture
-def forgotten():
-    """What is imported from the claims here is no module of theirs to the tests that follow."""
-    before = set(sys.modules)
-    yield
-    for name in set(sys.modules) - before:
-        if name.partition(".")[0] == "claims":
-            del sys.modules[name]
-
-
-def test_the_catalogue_agrees_with_what_pytest_would_import(monkeypatch, forgotten):
+def test_the_catalogue_agrees_with_what_pytest_would_import(monkeypatch):
     monkeypatch.syspath_prepend(CLAIMS.parent)
     for path in claim_files([CLAIMS]):
         module = importlib.import_module(".".join(path.relative_to(CLAIMS.parent).with_suffix("").parts))
