@@ -12,7 +12,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jax.sharding import AxisType, NamedSharding, Sharding
 from jax.tree_util import Partial
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, ArrayLike, Float, PyTree
 
 Loss = Callable[[Any], Float[Array, ""]]
 """A map from a pytree of parameters to a scalar."""
@@ -34,6 +34,11 @@ def with_args(loss: Callable, args: Any) -> Loss:
 
 def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
     return loss(params, *args)
+
+
+def form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:
+    """The structure of a tree and the shapes of its leaves, whatever their dtypes."""
+    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def raveled(params: PyTree[Array]) -> tuple[Float[Array, " p"], Callable[[Float[Array, " p"]], PyTree[Array]]]:

@@ -1,6 +1,6 @@
 """A loss at one point: the Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
 
-from typing import Any, Protocol
+from typing import Protocol
 
 import equinox as eqx
 import jax
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, check_params, raveled
+from eosbench.curvature._loss import Loss, check_loss, check_params, form, raveled
 
 
 class Product(Protocol):
@@ -77,10 +77,10 @@ class _Preconditioned(eqx.Module):
 
 def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype) -> Float[Array, " *p"]:
     """The root of a number for each parameter as a flat vector, or that of one for all as a scalar."""
-    form, wanted = _form(numbers), _form(params)
-    if form not in (_form(0.0), wanted):
+    given, wanted = form(numbers), form(params)
+    if given not in (form(0.0), wanted):
         raise ValueError(
-            f"{name} has shapes {form[1]}, but params {wanted[1]}: give one number for each, or one for all."
+            f"{name} has shapes {given[1]}, but params {wanted[1]}: give one number for each, or one for all."
         )
 
     def root(entries: ArrayLike) -> Float[Array, "..."]:
@@ -93,11 +93,7 @@ def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: j
         return jnp.where(entries == 0, 0, jnp.sqrt(jnp.where(entries == 0, 1, entries))).astype(dtype)
 
     roots = jax.tree.map(root, numbers)
-    return roots if form == _form(0.0) else raveled(roots)[0]
-
-
-def _form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:
-    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
+    return roots if given == form(0.0) else raveled(roots)[0]
 
 
 def block_product(product: Product, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:

@@ -25,8 +25,8 @@ class ReadFunction(eqx.Module):
 
     def measure(self, step: Int[Array, ""], params: PyTree[Array]) -> PyTree[Array]:
         """The record, where it is due; else a blank one."""
-        record = jax.eval_shape(self.program, params)
-        return when_due(self.every, step, lambda: self.program(params), lambda: _blank(record))
+        run = lambda: self.program(params)  # noqa: E731
+        return when_due(self.every, step, run, lambda: _blank(jax.eval_shape(run)))
 
 
 class ReadProbe(eqx.Module):
@@ -50,14 +50,19 @@ class ReadProbe(eqx.Module):
 
     def measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """The record and the next memory, where it is due; else a blank record, and the memory as it is."""
-        record, after = eqx.filter_eval_shape(self._measure, point, memory)
+        run = lambda: self._kept(point, memory)  # noqa: E731
+        return when_due(self.every, point.step, run, lambda: (_blank(eqx.filter_eval_shape(run)[0]), memory))
+
+    def _kept(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
+        """The record and the next memory, if that is of the shapes of this one."""
+        record, after = self._measure(point, memory)
         if (jax.tree.structure(after), shapes(after)) != (jax.tree.structure(memory), shapes(memory)):
             was, turned = (words or "nothing" for words in difference(shapes(memory), shapes(after)))
             raise TypeError(
                 f"probes[{self.name!r}] turned its memory from {was} into {turned}: it must keep its structure, shapes "
                 "and dtypes."
             )
-        return when_due(self.every, point.step, lambda: self._measure(point, memory), lambda: (_blank(record), memory))
+        return record, after
 
     def _measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         result = eqx.combine(self.arrays, self.rest.probe).measure(point, memory)

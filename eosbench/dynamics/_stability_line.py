@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import check_params, raveled
+from eosbench.curvature._loss import check_params, form, raveled
 from eosbench.dynamics._linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3
@@ -111,7 +111,7 @@ def stability(
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
     """
-    made = _read(_made(optimizer))
+    made = _read(made_from(optimizer))
     if params is None and state is not None:
         raise TypeError("state is given without params: pass also the parameters before that step.")
     params = jnp.asarray([1.0, 2.0, 3.0]) if params is None else params
@@ -126,7 +126,8 @@ def stability(
         return Stability(reason=str(error))
 
 
-def _made(optimizer: Any) -> Stateful:
+def made_from(optimizer: Any) -> Stateful:
+    """An optimizer, or what a recipe makes; anything with the two functions of one."""
     made = optimizer() if callable(optimizer) and not hasattr(optimizer, "update") else optimizer
     if not (callable(getattr(made, "init", None)) and callable(getattr(made, "update", None))):
         raise TypeError(
@@ -160,19 +161,15 @@ def _check_untraced(*trees: PyTree) -> None:
 
 def _check_signature(optimizer: Stateful, state: PyTree | None, params: PyTree[Array]) -> None:
     fresh = _attempt("its init does not take params alone", optimizer.init, params)
-    if state is not None and _form(state) != _form(fresh):
+    if state is not None and form(state) != form(fresh):
         raise ValueError(
             "state is not one of this optimizer for these params: it must have the structure and the shapes of "
             "optimizer.init(params)."
         )
     what = "its update needs more than gradient, state and params"
     updates, _ = _attempt(what, optimizer.update, params, fresh, params)
-    if _form(updates) != _form(params):
+    if form(updates) != form(params):
         raise _NoThresholdError("its update has another structure than params")
-
-
-def _form(tree: PyTree) -> tuple:
-    return jax.tree.structure(tree), [jnp.shape(leaf) for leaf in jax.tree.leaves(tree)]
 
 
 def _attempt(what: str, function: Callable, *arguments: Any) -> Any:

@@ -5,14 +5,13 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import optax
 from jaxtyping import Array, Bool, PyTree
 
-from eosbench.curvature._loss import raveled
+from eosbench.curvature._loss import form, raveled
 from eosbench.curvature._point import Point
 from eosbench.dynamics._linear_step import gain
 from eosbench.dynamics._shapes import difference, shapes
-from eosbench.dynamics._stability_line import stability
+from eosbench.dynamics._stability_line import made_from, stability
 from eosbench.probes._sharpness import Sharpness, Track
 
 
@@ -67,10 +66,9 @@ class EdgeDistance(eqx.Module):
 
     def _at_the_edge(self, point: Point) -> tuple[Point, Bool[Array, ""]]:
         """The point in the coordinates in which the edge is 1, and whether there are such."""
-        is_recipe = callable(self.optimizer) and not isinstance(self.optimizer, optax.GradientTransformation)
-        optimizer = self.optimizer() if is_recipe else self.optimizer
+        optimizer = made_from(self.optimizer)
         own = jax.eval_shape(optimizer.init, point.params)
-        if jax.tree.map(jnp.shape, own) != jax.tree.map(jnp.shape, point.optimizer):  # training may widen the dtypes
+        if form(own) != form(point.optimizer):  # training may widen the dtypes
             ours, theirs = difference(shapes(own), shapes(point.optimizer))
             told = f" ({ours or 'nothing'} for {theirs or 'nothing'})" if ours or theirs else ""
             raise ValueError(

@@ -31,11 +31,6 @@ class Plant:
     wrong: str
     noticed_by: str
 
-    @property
-    def claim(self) -> str:
-        """The claims file that has to notice it, if it is one."""
-        return self.noticed_by.split()[0] if self.noticed_by.startswith("claims/") else ""
-
 
 def plants() -> list[Plant]:
     """All of them, from the tables beside this file."""
