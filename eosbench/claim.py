@@ -98,6 +98,8 @@ class Claim:
             (typography, an index, a sign that the document has right elsewhere), a missing hypothesis, a wrong constant
             (or exponent, or order), or false.
         why: one sentence why the printed form fails; a refuted claim needs it, a corrected one may have it.
+        coarse: one sentence, where an error of 2 % in a number of the statement would pass: how small an error the
+            checks can tell, and why no sharper check is possible.
         experiment: claims that read the same trajectory name it here. They then draw the same seeds and run in the same
             process. By default the claim's id.
         uses: ids of the claims that this one rests on. Their verdicts are shown beside its own and do not change it.
@@ -115,6 +117,7 @@ class Claim:
     corrected: str | None = None
     severity: Severity | None = None
     why: str | None = None
+    coarse: str | None = None
     experiment: str = ""
     uses: tuple[str, ...] = ()
     out_of_scope: str | None = None

@@ -107,6 +107,7 @@ def show(
         "printed": found.printed,
         "corrected": found.corrected,
         "why": found.why,
+        "coarse": found.coarse,
         "out of scope": found.out_of_scope,
         "uses": ", ".join(found.uses),
         "experiment": found.experiment if found.experiment != found.id else "",

@@ -245,6 +245,7 @@ class ClaimLine:
     corrected: str | None = None
     severity: Severity | None = None
     why: str | None = None
+    coarse: str | None = None
     out_of_scope: str | None = None
     uses: Sequence[str] = ()
     vacuous: Mapping[str, int] = field(default_factory=dict)
@@ -272,6 +273,7 @@ def claim_line(claim: Claim, file: str) -> ClaimLine:
         corrected=claim.corrected,
         severity=claim.severity,
         why=claim.why,
+        coarse=claim.coarse,
         out_of_scope=claim.out_of_scope,
         uses=claim.uses,
         vacuous={check.function.__name__: check.vacuous for check in claim.checks if check.vacuous},

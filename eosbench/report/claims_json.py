@@ -106,6 +106,7 @@ def _claim(result: ClaimResult) -> dict[str, Any]:
         "corrected": claim.corrected,
         "severity": result.severity,
         "why": result.why,
+        "coarse": claim.coarse,
         "verdict": judgement.verdict,
         "expected": claim.expected,
         "drift": judgement.drift,

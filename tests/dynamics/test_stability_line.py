@@ -16,6 +16,10 @@ from eosbench.dynamics._linear_step import gain
 
 ETA, B = 0.01, 0.9
 ROOT = Path(__file__).parents[2]
+NOT_STRICT = pytest.mark.skipif(
+    jax.config.jax_numpy_dtype_promotion == "strict",
+    reason="optax.adam and MultiSteps mix floats and counts, which strict promotion forbids.",
+)
 
 
 @pytest.fixture(scope="module")
@@ -98,10 +102,7 @@ def test_two_momenta_lose_stability_where_it_is_said():
     assert abs(np.degrees(np.angle(fastest(curvature)))) == pytest.approx(degrees, rel=0.02)
 
 
-@pytest.mark.skipif(
-    jax.config.jax_numpy_dtype_promotion == "strict",
-    reason="optax.MultiSteps divides gradients by counts, which strict promotion forbids.",
-)
+@NOT_STRICT
 def test_accumulated_gradients_are_one_step_and_a_state_in_its_middle_is_refused():
     optimizer = optax.MultiSteps(optax.sgd(ETA, B), 3)
     params = jnp.ones(2)
@@ -111,10 +112,7 @@ def test_accumulated_gradients_are_one_step_and_a_state_in_its_middle_is_refused
     assert "call 2 from here answers it" in stability(optimizer, state, params).reason
 
 
-@pytest.mark.skipif(
-    jax.config.jax_numpy_dtype_promotion == "strict",
-    reason="optax.adam raises floats to counts, which strict promotion forbids.",
-)
+@NOT_STRICT
 def test_the_state_decides():
     params = jnp.ones(2)
     adam = optax.adam(ETA)
@@ -170,6 +168,7 @@ def test_an_optimizer_that_changed_has_another_threshold():
         assert [stability(optimizer).line for optimizer in (made, methods, closing)] == pytest.approx(3 * [2 / eta])
 
 
+@NOT_STRICT
 def test_it_tells_how_many_calls_make_a_step():
     assert stability(optax.MultiSteps(optax.sgd(0.1), 3)).calls == 3
     assert stability(optax.sgd(0.1)).calls == 1

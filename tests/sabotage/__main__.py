@@ -39,7 +39,7 @@ def attempt(plant: Plant) -> tuple[int, str]:
 
 
 def table(noticed: list[Plant], survivors: list[Plant]) -> str:
-    """The errors by the run that notices them, as a page."""
+    """The smallest error that each claim notices, and all errors by the run that notices them, as a page."""
     lines = [
         "# Planted errors",
         "",
@@ -47,7 +47,17 @@ def table(noticed: list[Plant], survivors: list[Plant]) -> str:
         "all again and writes this page; every run of the tests plants a tenth of them, another one each day.",
         "",
         f"{len(noticed) + len(survivors)} planted, {len(noticed)} noticed, {len(survivors)} survived.",
+        "",
+        "## The smallest error of a number that each claim notices",
+        "",
+        "| claim | error | part of the number | noticed in all |",
+        "|---|---|---|---|",
     ]
+    for claim in sorted({plant.claim for plant in noticed if plant.claim}):
+        of_claim = [plant for plant in noticed if plant.claim == claim]
+        sized = sorted((plant.size, plant.error) for plant in of_claim if plant.size is not None)
+        size, error = (f"{sized[0][0]:.3g}", sized[0][1]) if sized else ("none was planted", "")
+        lines.append(f"| {claim} | {error} | {size} | {len(of_claim)} |")
     for title, found in (("Survived", survivors), ("Noticed", noticed)):
         runs = sorted({plant.noticed_by for plant in found})
         if runs:

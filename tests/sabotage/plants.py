@@ -23,6 +23,8 @@ class Plant:
         right: the text that stands there, exactly once.
         wrong: the text in its place.
         noticed_by: the arguments of the pytest run that has to fail.
+        claim: the claim whose checks have to notice it, if it is one of a claim.
+        size: by which part a number of the statement is off, 0.02 for 2 %, where the error is one of a number.
     """
 
     error: str
@@ -30,6 +32,8 @@ class Plant:
     right: str
     wrong: str
     noticed_by: str
+    claim: str | None = None
+    size: float | None = None
 
 
 def plants() -> list[Plant]:
