@@ -15,6 +15,7 @@ from eosbench.documents import section_of
 
 CLAIMS = Path(__file__).parents[1] / "claims"
 FILES = [str(path.relative_to(CLAIMS)) for path in claim_files([CLAIMS])]
+OWN = "eosbench-statements"
 LONGEST_STATEMENT = 28  # lines from a claim to its first check
 
 
@@ -80,6 +81,15 @@ def test_every_section_of_a_document_has_a_claim_or_says_why_not(key):
     assert [
         section for section in document.contents if section not in {section_of(p, document.contents) for p in places}
     ] == []
+
+
+def test_what_the_project_states_itself_is_printed_on_its_page():
+    """A claim of `eosbench-statements` quotes docs/statements.md, to the letter but for the breaks of lines."""
+    page = " ".join((CLAIMS.parent / "docs" / "statements.md").read_text(encoding="utf-8").split())
+    own = [claim for file in FILES for claim in read_claims(CLAIMS / file) if claim.source.document.key == OWN]
+    assert own
+    assert [claim.id for claim in own if " ".join(claim.printed.split()) not in page] == []
+    assert [claim.id for claim in own if f"`{claim.id}`" not in page] == []
 
 
 def test_the_claims_named_in_a_reason_exist():

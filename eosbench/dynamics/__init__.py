@@ -16,6 +16,10 @@ from eosbench.dynamics._maps import normalized_gd as normalized_gd
 from eosbench.dynamics._maps import sqrt_gd as sqrt_gd
 from eosbench.dynamics._maps import sqrt_gd_step as sqrt_gd_step
 from eosbench.dynamics._maps import trajectory as trajectory
+from eosbench.dynamics._onset import Onset as Onset
+from eosbench.dynamics._onset import growth as growth
+from eosbench.dynamics._onset import hessian_onset as hessian_onset
+from eosbench.dynamics._onset import onset as onset
 from eosbench.dynamics._orbits import amplitude_law as amplitude_law
 from eosbench.dynamics._orbits import cycle_multiplier as cycle_multiplier
 from eosbench.dynamics._orbits import scalar_derivatives as scalar_derivatives

@@ -8,6 +8,7 @@ from eosbench.proof._families import taylor_descent as taylor_descent
 from eosbench.proof._identity import Identity as Identity
 from eosbench.proof._identity import IdentityCertificate as IdentityCertificate
 from eosbench.proof._identity import prove_identity as prove_identity
+from eosbench.proof._jury import jury_identity as jury_identity
 from eosbench.proof._minimum import MinimumCertificate as MinimumCertificate
 from eosbench.proof._minimum import prove_minimum as prove_minimum
 from eosbench.proof._planar import prove_basin as prove_basin
