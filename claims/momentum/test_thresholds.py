@@ -81,8 +81,9 @@ nesterov = Claim(
     source=Source("eosbench-statements", "Momentum, Nesterov"),
     printed=(
         r"Nesterov momentum, $v \leftarrow \beta v + g$ and $x \leftarrow x - \eta(g + \beta v)$ with $0 \leq \beta < "
-        r"1$, converges on every quadratic with eigenvalues in $(0, \lambda_1]$ if $\eta\lambda_1 < \frac{2 + 2\beta}{1 "
-        r"+ 2\beta}$, and diverges from almost every start if $\eta\lambda_1 > \frac{2 + 2\beta}{1 + 2\beta}$."
+        r"1$, converges on every quadratic with eigenvalues in $(0, \lambda_1]$ if $\eta\lambda_1 < \frac{2 + "
+        r"2\beta}{1 + 2\beta}$, and diverges from almost every start if $\eta\lambda_1 > \frac{2 + 2\beta}{1 + "
+        r"2\beta}$."
     ),
     expected="holds",
 )
