@@ -19,6 +19,7 @@ from eosbench.dynamics._maps import trajectory as trajectory
 from eosbench.dynamics._onset import Onset as Onset
 from eosbench.dynamics._onset import growth as growth
 from eosbench.dynamics._onset import hessian_onset as hessian_onset
+from eosbench.dynamics._onset import mean_square_growth as mean_square_growth
 from eosbench.dynamics._onset import onset as onset
 from eosbench.dynamics._orbits import amplitude_law as amplitude_law
 from eosbench.dynamics._orbits import cycle_multiplier as cycle_multiplier

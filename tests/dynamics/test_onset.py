@@ -7,7 +7,7 @@ import optax
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.dynamics import growth, hessian_onset, onset
+from eosbench.dynamics import growth, hessian_onset, mean_square_growth, onset
 
 START = np.array([1.0, 2.0, -1.0]) * 1e-100
 
@@ -75,3 +75,18 @@ def test_other_numbers_of_an_optimizer_are_not_compiled_again():
         before = growth._cached._cache_size()
         run[1]([1.0])
     assert growth._cached._cache_size() == before
+
+
+def test_the_mean_square_grows_by_the_spectral_radius_of_the_kronecker_operator():
+    random = np.random.default_rng(5)
+    maps, weights = random.normal(size=(2, 4, 3, 3)) * 0.6, np.array([0.1, 0.2, 0.3, 0.4])
+    measured = mean_square_growth(jnp.asarray(maps), jnp.asarray(weights))
+    for case, rise in zip(maps, np.asarray(measured), strict=True):
+        operator = sum(weight * np.kron(step, step) for weight, step in zip(weights, case, strict=True))
+        np.testing.assert_allclose(rise, 2048 * np.log(np.abs(np.linalg.eigvals(operator)).max()), rtol=1e-10)
+
+
+def test_of_one_number_the_mean_square_is_the_mean_of_the_squares():
+    factors = jnp.asarray([0.4, -1.3])
+    rise = mean_square_growth(factors[None, :, None, None], jnp.asarray([0.25, 0.75]))
+    np.testing.assert_allclose(rise, [2048 * np.log(0.25 * 0.4**2 + 0.75 * 1.3**2)], rtol=1e-12)
