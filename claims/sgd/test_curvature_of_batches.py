@@ -1,5 +1,6 @@
 """What the curvature along mini-batch gradients says about the stability of SGD: less than its name promises."""
 
+from functools import partial
 from itertools import product
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import optax
 
 from eosbench import Claim, Source
-from eosbench.dynamics import onset
+from eosbench.dynamics import mean_square_growth, onset
 
 from .setting import curvatures
 
@@ -16,6 +17,7 @@ SEQUENCES = jnp.asarray(list(product([0, 1], repeat=12)))  # all orders in which
 
 
 @jax.jit
+@partial(jax.vmap, in_axes=(0, None))
 def mean_square(eta, a):
     """Log of E x² after 12 steps over that after 6, over all sequences of optax's SGD on a_i x²/2 from x = 1."""
 
@@ -58,14 +60,14 @@ mean_square_1d = Claim(
     d=[0.5, 0.3, 0.1, 0.01],
     controls={
         "the ratio in place of the mean of quotients": dict(d=0.3, means="ratio"),
-        "d = 0, where a sample has no gradient and is left out": dict(d=0.0, left=(2.0,)),
+        "d = 0, where a sample has no gradient and is left out": dict(d=0.0, left=(2.0, 2.0)),
         "the threshold of the mean curvature": dict(d=0.3, full=True),
     },
 )
 def test_two_samples_grow_where_the_batch_sharpness_is_well_below(evidence, d, means="quotient", left=None, full=False):
     a = np.array([d, 2 - d])
     evidence.requires("a > 0", d > 0)
-    found = onset(jax.jit(jax.vmap(lambda eta: mean_square(eta, jnp.asarray(a)))), 0.5, 3.0)
+    found = onset(lambda etas: mean_square(jnp.asarray(etas), jnp.asarray(a)), 0.5, 3.0)
     claimed = 2.0 if full else 2 / (1 + (1 - d) ** 2)
     evidence.constant("eta at the onset, over 2 E[a]/E[a²]", 1.0, found.value / claimed, 1e-9)
     at = seen(a if left is None else left)
@@ -77,8 +79,8 @@ def test_two_samples_grow_where_the_batch_sharpness_is_well_below(evidence, d, m
         evidence.series(label, [d], [value * found.value / 2], axes=axes, style="points", scale="semilogx")
 
 
-@mean_square_1d.check(n=[2, 5, 20], controls={"curvatures of both signs": dict(n=5, lowest=-1.0)})
-def test_the_order_of_three_curvatures(evidence, n, lowest=0.0):
+@mean_square_1d.check(lowest=[0.0, 0.5], controls={"curvatures of both signs": dict(lowest=-1.0)})
+def test_the_order_of_three_curvatures(evidence, lowest, n=5):
     """By how much they differ is told exactly, by expressions that vanish if and only if all a are equal."""
     a = np.random.default_rng(evidence.seed()).uniform(lowest, 1.0, size=(500, n))
     evidence.requires("a > 0", bool((a > 0).all()))
@@ -86,6 +88,9 @@ def test_the_order_of_three_curvatures(evidence, n, lowest=0.0):
     second = (a**2).mean(1)
     edge = 2 * a.mean(1) / second
     pairs = (a[:, :, None] * a[:, None, :] * (a[:, :, None] - a[:, None, :]) ** 2).mean((1, 2))
+    maps = 1 - np.array([0.999, 1.001])[:, None] * edge[0] * a[0]
+    grows = np.asarray(mean_square_growth(jnp.asarray(maps)[..., None, None], jnp.full(n, 1 / n))) > 0
+    evidence.equal("E x² grows 0.1 % below the threshold, and above", grows, np.array([False, True]))
     evidence.equal("eta/2 times the batch sharpness", edge * found.quotient / 2, 1 - a.var(1) / second)
     evidence.equal("eta/2 times the ratio", edge * found.ratio / 2, 1 + pairs / (2 * second**2))
     evidence.at_least("the ratio above the batch sharpness", found.ratio / found.quotient, 1.0)
@@ -107,8 +112,8 @@ sharpness_order = Claim(
 
 
 @sharpness_order.check(
-    batches=[2, 4, 16],
-    controls={"batches of unequal weight": dict(batches=4, weighted=True), "batch sharpness below": dict(swapped=True)},
+    batches=[4],
+    controls={"batches of unequal weight": dict(weighted=True), "batch sharpness below": dict(swapped=True)},
 )
 def test_three_inequalities_on_random_quadratics(evidence, batches, weighted=False, swapped=False):
     random = np.random.default_rng(evidence.seed())
@@ -131,8 +136,8 @@ def test_three_inequalities_on_random_quadratics(evidence, batches, weighted=Fal
 
 
 @sharpness_order.check(
-    factor=[2.0, 10.0],
-    controls={"gradients along the first axis": dict(factor=2.0, along=0), "one batch": dict(factor=2.0, apart=False)},
+    factor=[10.0],
+    controls={"gradients along the first axis": dict(along=0), "one batch": dict(apart=False)},
 )
 def test_either_may_be_the_larger_one_by_any_factor(evidence, factor, along=1, apart=True):
     """All batches diag(1, 1/factor) with gradients along one axis; and batches that share out the axes among them."""

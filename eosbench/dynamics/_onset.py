@@ -84,7 +84,7 @@ def hessian_onset(
     state = made_from(optimizer).init(start) if state is None else state
 
     def grows(scales: Float[np.ndarray, " n"]) -> Float[Array, " n"]:
-        hessians = jnp.asarray(scales, matrix.dtype)[:, None, None] * matrix
+        hessians = jnp.asarray(scales, matrix.dtype)[:, None, None] * matrix[None]
         return growth(optimizer, state, start, hessians, steps=steps, held=held)
 
     return onset(grows, low, high)
