@@ -39,6 +39,15 @@ def threshold(beta, c):
     return (4 - 2 * c) / ((1 - beta) * (2 - c) + beta * c)
 
 
+def next_step(seed, beta, t):
+    """Eta λ_1 where the step that follows t steps begins to grow, its weights held."""
+    optimizer = schedule_free(beta)
+    state, held = trained(optimizer, t, seed), ("weight_sum", "max_lr", "step_count")
+    return ETA * hessian_onset(optimizer, HESSIAN, 1 / ETA, 100 / ETA, state=state, held=held, steps=20_000).value
+
+
+TIMES = [3, 30, 300, 3000]
+
 sgd = Claim(
     "schedule-free/sgd",
     source=Source("eosbench-statements", "Schedule-free averaging, one step"),
@@ -55,7 +64,7 @@ sgd = Claim(
 
 @sgd.check(
     beta=[0.5, 0.9, 0.95],
-    t=[3, 30, 300, 3000],
+    t=TIMES,
     controls={
         "2/(1 - beta) at an early step": dict(beta=0.9, t=30, share=0.0),
         "1/t for 1/(t + 1)": dict(beta=0.9, t=30, one=0),
@@ -64,18 +73,20 @@ sgd = Claim(
 )
 def test_the_next_step_grows_from_the_threshold_on(evidence, beta, t, share=1.0, one=1, heavy=False):
     evidence.requires("0 <= beta < 1", 0 <= beta < 1)
-    optimizer, held = schedule_free(beta), ("weight_sum", "max_lr", "step_count")
-    state = trained(optimizer, t, evidence.seed())
     claimed = 2 + 2 * beta if heavy else threshold(beta, share / (t + one))
-    onset = hessian_onset(optimizer, HESSIAN, 1 / ETA, 100 / ETA, state=state, held=held, steps=20_000)
-    evidence.constant("eta λ_1 at the onset, over its value", 1.0, ETA * onset.value / claimed, 1e-6)
-    if t == 300 and beta == 0.9:
-        line = stability(optimizer, state, jnp.zeros(3)).line
-        evidence.constant("eta λ_1 of stability, over its value", 1.0, ETA * line / claimed, 1e-9)
-    axes = ("steps taken", "η λ_1 at the edge")
-    evidence.series("measured", [t], [ETA * onset.value], axes=axes, style="points", scale="semilogx")
-    taken = np.geomspace(1, 1e4, 200)
-    evidence.series(f"β = {beta:g}", taken, threshold(beta, 1 / (taken + 1)), axes=axes, scale="semilogx")
+    measured = next_step(evidence.seed(), beta, t)
+    evidence.constant("eta λ_1 at the onset, over its value", 1.0, measured / claimed, 1e-6)
+    if t == TIMES[0]:
+        axes, fine = ("steps taken", "η λ_1 at the edge"), np.geomspace(1, 1e4, 200)
+        found = [next_step(evidence.seed(), beta, time) for time in TIMES]
+        evidence.series(f"β = {beta:g}", TIMES, found, axes=axes, style="points", scale="semilogx")
+        evidence.series(f"β = {beta:g}", fine, threshold(beta, 1 / (fine + 1)), axes=axes, scale="semilogx")
+
+
+@sgd.check(t=[300], controls={"1/t for 1/(t + 1)": dict(one=0)})
+def test_the_derivatives_of_a_step_say_so(evidence, t, beta=0.9, one=1):
+    line = stability(schedule_free(beta), trained(schedule_free(beta), t, evidence.seed()), jnp.zeros(3)).line
+    evidence.constant("eta λ_1 of stability, over its value", 1.0, ETA * line / threshold(beta, 1 / (t + one)), 1e-9)
 
 
 @sgd.check(proves=True, controls={"4.08 in place of 4": dict(four="102/25")})

@@ -118,7 +118,12 @@ def test_the_covariance_over_all_batches(evidence, size, replaced=False, one=1, 
     factor = 1 / size if replaced else (n - size) / (size * (n - one))
     measured = np.asarray(step_covariance(eta, jnp.asarray(gradients), jnp.asarray(batches(n, size))))
     evidence.close("covariance of a step", measured, eta**2 * factor * sigma, 1e-12 * eta**2)
-    axes = ("batch size", "share of the covariance")
-    evidence.series(
-        "without replacement", [size], [np.trace(measured) / np.trace(sigma) / eta**2], axes=axes, style="points"
-    )
+    if size == 1:
+        sizes, axes = np.arange(1, n + 1), ("batch size", "covariance, of that of single samples")
+        traces = [
+            np.trace(step_covariance(1.0, jnp.asarray(gradients), jnp.asarray(batches(n, b))))
+            for b in (1, 2, 5, 11, 12)
+        ]
+        evidence.series("measured", [1, 2, 5, 11, 12], np.array(traces) / np.trace(sigma), axes=axes, style="points")
+        evidence.series("without replacement", sizes, (n - sizes) / (sizes * (n - 1)), axes=axes)
+        evidence.series("with replacement", sizes, 1 / sizes, axes=axes)

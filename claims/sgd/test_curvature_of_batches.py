@@ -41,6 +41,8 @@ def seen(a):
     )
 
 
+DS = [0.5, 0.3, 0.1, 0.01]
+
 mean_square_1d = Claim(
     "sgd/mean-square-1d",
     source=Source("eosbench-statements", "Stochastic gradients, batch sharpness"),
@@ -57,7 +59,7 @@ mean_square_1d = Claim(
 
 
 @mean_square_1d.check(
-    d=[0.5, 0.3, 0.1, 0.01],
+    d=DS,
     controls={
         "the ratio in place of the mean of quotients": dict(d=0.3, means="ratio"),
         "d = 0, where a sample has no gradient and is left out": dict(d=0.0, left=(2.0, 2.0)),
@@ -74,9 +76,13 @@ def test_two_samples_grow_where_the_batch_sharpness_is_well_below(evidence, d, m
     share = getattr(at, means) * found.value / 2
     evidence.constant("batch sharpness there, over its value", 1.0, share * (1 + (1 - d) ** 2), 1e-9)
     evidence.at_least("eta/2 times the ratio, there", at.ratio * found.value / 2, 1.0)
-    axes = ("d", "η/2 times the curvature, at the onset")
-    for label, value in (("quotient", at.quotient), ("ratio", at.ratio), ("gradient and noise", at.interaction)):
-        evidence.series(label, [d], [value * found.value / 2], axes=axes, style="points", scale="semilogx")
+    if d == DS[0]:
+        edges = [
+            onset(lambda etas, b=b: mean_square(jnp.asarray(etas), jnp.array([b, 2 - b])), 0.5, 3.0).value for b in DS
+        ]
+        for label, name in (("batch sharpness", "quotient"), ("ratio", "ratio"), ("E[g H g]/(E g)²", "interaction")):
+            values = [getattr(seen([b, 2 - b]), name) * eta / 2 for b, eta in zip(DS, edges, strict=True)]
+            evidence.series(label, DS, values, axes=("d", "η/2 times the curvature, at the onset"), scale="semilogx")
 
 
 @mean_square_1d.check(lowest=[0.0, 0.5], controls={"curvatures of both signs": dict(lowest=-1.0)})
