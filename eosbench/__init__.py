@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eosbench.curvature import stableness as stableness
     from eosbench.curvature import trace as trace
     from eosbench.documents import Document as Document
+    from eosbench.dynamics import Batches as Batches
     from eosbench.dynamics import Every as Every
+    from eosbench.dynamics import OnBatch as OnBatch
     from eosbench.dynamics import Probe as Probe
     from eosbench.dynamics import Run as Run
     from eosbench.dynamics import Stability as Stability
@@ -66,7 +68,9 @@ _HOME = {
     "Document": "eosbench.documents",
     **dict.fromkeys(
         (
+            "Batches",
             "Every",
+            "OnBatch",
             "Probe",
             "Run",
             "Stability",
