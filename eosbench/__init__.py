@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from eosbench.curvature import stableness as stableness
     from eosbench.curvature import trace as trace
     from eosbench.documents import Document as Document
+    from eosbench.dynamics import Batches as Batches
     from eosbench.dynamics import Every as Every
+    from eosbench.dynamics import OnBatch as OnBatch
     from eosbench.dynamics import Probe as Probe
     from eosbench.dynamics import Run as Run
     from eosbench.dynamics import Stability as Stability
@@ -37,8 +39,14 @@ if TYPE_CHECKING:
     from eosbench.dynamics import train as train
     from eosbench.evidence import Evidence as Evidence
     from eosbench.probes import BatchSharpness as BatchSharpness
+    from eosbench.probes import CriticalSharpness as CriticalSharpness
     from eosbench.probes import EdgeDistance as EdgeDistance
+    from eosbench.probes import GradientAlignment as GradientAlignment
+    from eosbench.probes import Midpoint as Midpoint
+    from eosbench.probes import MiniBatchSharpness as MiniBatchSharpness
+    from eosbench.probes import NoiseInteraction as NoiseInteraction
     from eosbench.probes import Sharpness as Sharpness
+    from eosbench.probes import StepCurvature as StepCurvature
     from eosbench.probes import Track as Track
 
 __version__ = "0.1.0"
@@ -66,7 +74,9 @@ _HOME = {
     "Document": "eosbench.documents",
     **dict.fromkeys(
         (
+            "Batches",
             "Every",
+            "OnBatch",
             "Probe",
             "Run",
             "Stability",
@@ -80,7 +90,21 @@ _HOME = {
         "eosbench.dynamics",
     ),
     "Evidence": "eosbench.evidence",
-    **dict.fromkeys(("BatchSharpness", "EdgeDistance", "Sharpness", "Track"), "eosbench.probes"),
+    **dict.fromkeys(
+        (
+            "BatchSharpness",
+            "CriticalSharpness",
+            "EdgeDistance",
+            "GradientAlignment",
+            "Midpoint",
+            "MiniBatchSharpness",
+            "NoiseInteraction",
+            "Sharpness",
+            "StepCurvature",
+            "Track",
+        ),
+        "eosbench.probes",
+    ),
 }
 
 __all__ = ["__version__", *_HOME]

@@ -19,7 +19,7 @@ Loss = Callable[[Any], Float[Array, ""]]
 
 
 def with_args(loss: Callable, args: Any) -> Loss:
-    """A `loss(params, *args)` as a function of params alone.
+    """A `loss(params, *args)` as a function of params, and of a batch where there is one.
 
     Raises:
         TypeError: `args` is no tuple, or `loss` no function.
@@ -32,8 +32,8 @@ def with_args(loss: Callable, args: Any) -> Loss:
     return Partial(_applied, loss, tuple(args)) if args else loss
 
 
-def _applied(loss: Callable, args: tuple, params: PyTree[Array]) -> Float[Array, ""]:
-    return loss(params, *args)
+def _applied(loss: Callable, args: tuple, params: PyTree[Array], *batch: PyTree[Array]) -> Float[Array, ""]:
+    return loss(params, *args, *batch)
 
 
 def form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:

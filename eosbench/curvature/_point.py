@@ -31,6 +31,8 @@ class Point(eqx.Module):
         optimizer: in a run, the state of the optimizer before the step that is taken from here; else None.
         step: how many steps were taken to get here, scalar.
         key: for random measurements; in a run another one at each step.
+        function: the loss as a function of params, for probes that look elsewhere.
+        root: D^1/2 of a point that is `preconditioned`, flat or one number for all; else None.
     """
 
     params: PyTree[Array]
@@ -40,6 +42,8 @@ class Point(eqx.Module):
     optimizer: PyTree[Array]
     step: Int[Array, ""]
     key: PRNGKeyArray
+    function: Loss
+    root: Float[Array, " *p"] | None = None
 
     def products(self, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
         """H applied to each row; a block of b rows costs less than b single products."""
@@ -60,9 +64,18 @@ class Point(eqx.Module):
             ValueError: `scale` is of another shape.
             TypeError: it is not real.
         """
-        root = _root("scale", scale, self.params, self.gradient.dtype)
-        preconditioned = _Preconditioned(root, self.product)
-        return eqx.tree_at(lambda p: (p.gradient, p.product), self, (root * self.gradient, preconditioned))
+        return self._scaled(_root("scale", scale, self.params, self.gradient.dtype))
+
+    def at(self, params: PyTree[Array]) -> "Point":
+        """The same loss at other parameters, in the same coordinates; it costs a forward and a backward pass."""
+        point = linearize(self.function, params, optimizer=self.optimizer, step=self.step, key=self.key)
+        return point if self.root is None else point._scaled(self.root)
+
+    def _scaled(self, root: Float[Array, " *p"]) -> "Point":
+        """In the coordinates params / root, on top of those that it is in."""
+        whole = root if self.root is None else root * self.root
+        scaled = (root * self.gradient, _Preconditioned(root, self.product), whole)
+        return eqx.tree_at(lambda p: (p.gradient, p.product, p.root), self, scaled, is_leaf=lambda leaf: leaf is None)
 
 
 class _Preconditioned(eqx.Module):
@@ -136,4 +149,4 @@ def linearize(
     with jax.default_matmul_precision("highest"):  # TensorFloat-32 products are off by 1e-3: the accuracy asked for
         gradient, product, value = jax.linearize(flat_gradient, x, has_aux=True)
     key = jax.random.fold_in(jax.random.key(0), step) if key is None else key
-    return Point(params, value, gradient, product, optimizer, jnp.asarray(step), key)
+    return Point(params, value, gradient, product, optimizer, jnp.asarray(step), key, loss)

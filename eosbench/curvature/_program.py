@@ -25,7 +25,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jax.sharding import AxisType, use_abstract_mesh
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature._loss import Loss, as_scalar, check_callable, check_params, warn_of_state
+from eosbench.curvature._loss import as_scalar, check_callable, check_params, warn_of_state
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,8 +76,8 @@ def read(function: Callable[..., PyTree[Array]], *arguments: PyTree[Array]) -> R
     return function if isinstance(function, Recorded) else _read(function, arguments)[0]
 
 
-def read_loss(loss: Loss, params: PyTree[Array]) -> Recorded:
-    """A loss as it is now, with the rules of its custom derivatives, if it has any.
+def read_loss(loss: Callable[..., Array], params: PyTree[Array], *batch: PyTree[Array]) -> Recorded:
+    """A loss of params, or of params and a batch, as it is now, with the rules of its custom derivatives, if any.
 
     Raises:
         TypeError: `loss` is not a function that returns a real scalar.
@@ -86,12 +86,12 @@ def read_loss(loss: Loss, params: PyTree[Array]) -> Recorded:
         return loss
     check_callable(loss)
     loss = with_jax_arrays(loss)
-    recorded, has_rules = _read(lambda params: as_scalar(loss(params)), (params,))
+    recorded, has_rules = _read(lambda *arguments: as_scalar(loss(*arguments)), (params, *batch))
     if not has_rules:
         return recorded
     # A rule is a Python function, which a jaxpr does not show, but the jaxprs of the derivatives do.
     program = recorded.program
-    key = (program.key, _key_of_rules(recorded, params))
+    key = (program.key, _key_of_rules(recorded, params, batch))
     return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants)
 
 
@@ -152,16 +152,17 @@ def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Rec
     return Recorded(_Program(closed.jaxpr, out_tree, key), constants), reader.has_rules
 
 
-def _key_of_rules(loss: Recorded, params: PyTree[Array]) -> Hashable:
+def _key_of_rules(loss: Recorded, params: PyTree[Array], batch: tuple) -> Hashable:
     """The derivatives of a loss, up to the order at which no custom rule is left, as a key."""
 
-    def derivative(constants: list[Array], params: PyTree[Array], direction: PyTree[Array]) -> PyTree[Array]:
-        return jax.grad(Recorded(loss.program, constants))(params)
+    def derivative(held: tuple, params: PyTree[Array], direction: PyTree[Array]) -> PyTree[Array]:
+        constants, batch = held
+        return jax.grad(Recorded(loss.program, constants))(params, *batch)
 
     keys = []
     for _ in range(ORDERS):
         try:
-            closed = jax.make_jaxpr(derivative)(loss.constants, params, params)
+            closed = jax.make_jaxpr(derivative)((loss.constants, batch), params, params)
         except Exception:  # a derivative that the loss has not, so that no compiled code can rest on it either
             break
         reader = _Reader()
@@ -172,8 +173,8 @@ def _key_of_rules(loss: Recorded, params: PyTree[Array]) -> Hashable:
     return tuple(keys)
 
 
-def _along(function: Callable, constants: list[Array], params: PyTree[Array], direction: PyTree[Array]) -> tuple:
-    return jax.jvp(lambda params: function(constants, params, direction), (params,), (direction,))
+def _along(function: Callable, held: tuple, params: PyTree[Array], direction: PyTree[Array]) -> tuple:
+    return jax.jvp(lambda params: function(held, params, direction), (params,), (direction,))
 
 
 class _Reader:

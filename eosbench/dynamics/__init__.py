@@ -1,5 +1,6 @@
 from eosbench.dynamics._alignment import angle_to_top as angle_to_top
 from eosbench.dynamics._alignment import projection_excess as projection_excess
+from eosbench.dynamics._batches import Batches as Batches
 from eosbench.dynamics._flows import Limit as Limit
 from eosbench.dynamics._flows import gradient_flow as gradient_flow
 from eosbench.dynamics._flows import limiting_flow as limiting_flow
@@ -26,6 +27,7 @@ from eosbench.dynamics._orbits import cycle_multiplier as cycle_multiplier
 from eosbench.dynamics._orbits import scalar_derivatives as scalar_derivatives
 from eosbench.dynamics._orbits import two_cycle as two_cycle
 from eosbench.dynamics._probe import Every as Every
+from eosbench.dynamics._probe import OnBatch as OnBatch
 from eosbench.dynamics._probe import Probe as Probe
 from eosbench.dynamics._progress_line import progress_line as progress_line
 from eosbench.dynamics._self_stabilization import EdgePoint as EdgePoint

@@ -1,16 +1,18 @@
 """Probes as the compiled loop takes them: read anew at each run, and measured when they are due."""
 
 from collections.abc import Callable, Hashable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.tree_util import Partial
 from jaxtyping import Array, Int, PyTree
 
+from eosbench.curvature._loss import Loss
 from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
-from eosbench.dynamics._probe import Every
+from eosbench.dynamics._probe import Every, OnBatch
 from eosbench.dynamics._shapes import difference, shapes
 
 T = TypeVar("T")
@@ -34,6 +36,7 @@ class ReadProbe(eqx.Module):
 
     name: str = eqx.field(static=True)
     every: int = eqx.field(static=True)
+    on_batch: bool = eqx.field(static=True)
     arrays: PyTree[Array]
     rest: "_Rest" = eqx.field(static=True)
 
@@ -48,10 +51,15 @@ class ReadProbe(eqx.Module):
             return jax.tree.map(lambda now, later: jnp.asarray(now, later.dtype), memory, after)
         return memory  # which the measurement refuses in a sentence
 
-    def measure(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
-        """The record and the next memory, where it is due; else a blank record, and the memory as it is."""
-        run = lambda: self._kept(point, memory)  # noqa: E731
-        return when_due(self.every, point.step, run, lambda: (_blank(eqx.filter_eval_shape(run)[0]), memory))
+    def measure(
+        self, point: Callable[[], Point], step: Int[Array, ""], memory: PyTree[Array]
+    ) -> tuple[PyTree[Array], PyTree[Array]]:
+        """The record and the next memory, where it is due; else a blank record, and the memory as it is.
+
+        The point is a function, so that one that nothing else needs costs nothing at the other steps.
+        """
+        run = lambda: self._kept(point(), memory)  # noqa: E731
+        return when_due(self.every, step, run, lambda: (_blank(eqx.filter_eval_shape(run)[0]), memory))
 
     def _kept(self, point: Point, memory: PyTree[Array]) -> tuple[PyTree[Array], PyTree[Array]]:
         """The record and the next memory, if that is of the shapes of this one."""
@@ -101,26 +109,67 @@ def _blank(record: PyTree[jax.ShapeDtypeStruct]) -> PyTree[Array]:
 
 
 def read_probes(
-    probes: Any, loss: Recorded, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+    probes: "dict[str, Reading]",
+    losses: "Losses",
+    params: PyTree[Array],
+    batch: tuple,
+    optimizer: PyTree[jax.ShapeDtypeStruct],
 ) -> tuple[dict[str, ReadFunction], dict[str, ReadProbe]]:
-    """Those that are functions, and those that have a memory, as they are now; `optimizer` is the shape of its state.
+    """Those that are functions, and those that have a memory, as they are now.
+
+    Args:
+        probes: what `readings` told.
+        losses: what they measure.
+        params, batch, optimizer: the shapes of the parameters, of a mini-batch, if any, and of the optimizer's state.
 
     Raises:
-        TypeError: one of them is neither, or does not return what it must.
+        TypeError: one of them does not return what it must.
     """
     functions, with_memory = {}, {}
-    for name, (every, probe) in sampled(probes).items():
-        if has_memory(probe):
-            with_memory[name] = _read_probe(name, every, probe, loss, params, optimizer)
+    for name, reading in probes.items():
+        if has_memory(reading.probe):
+            with_memory[name] = _read_probe(name, reading, losses, params, batch, optimizer)
         else:
-            functions[name] = ReadFunction(name, every, read(_checked(name, probe), params))
+            functions[name] = ReadFunction(name, reading.every, read(_checked(name, reading.probe), params))
     return functions, with_memory
 
 
-def sampled(probes: Any) -> dict[str, tuple[int, Any]]:
-    """For each name how often it is measured, and what.
+class Losses(eqx.Module):
+    """What a run descends, and what its probes measure: the same, unless it takes mini-batches.
+
+    Attributes:
+        on_batch: a function of the parameters, and of the mini-batch where there is one.
+        whole: the loss over all data, a function of the parameters; None where no probe asks for it.
+    """
+
+    on_batch: Recorded
+    whole: Recorded | None
+
+    def of(self, on_batch: bool, batch: tuple) -> Loss:
+        """The loss that a probe measures, as a function of the parameters."""
+        if self.whole is not None and not on_batch:
+            return self.whole
+        return Partial(_on, self.on_batch, batch)
+
+
+def _on(loss: Recorded, batch: tuple, params: PyTree[Array]) -> Array:
+    value: Array = loss(params, *batch)
+    return value
+
+
+class Reading(NamedTuple):
+    """A probe without what was said about it: how often it measures, and whether on the mini-batch of the step."""
+
+    every: int
+    on_batch: bool
+    probe: Any
+
+
+def readings(probes: Any, batches: bool) -> dict[str, Reading]:
+    """For each name what is measured; `batches` is whether the run takes mini-batches.
 
     Raises:
+        ValueError: one of them is to measure on a mini-batch, and there is none.
         TypeError: one of them is no probe.
     """
     if probes is not None and not isinstance(probes, Mapping):
@@ -131,6 +180,17 @@ def sampled(probes: Any) -> dict[str, tuple[int, Any]]:
     found = {}
     for name, probe in (probes or {}).items():
         every, probe = (probe.n, probe.probe) if isinstance(probe, Every) else (1, probe)
+        on_batch, probe = (True, probe.probe) if isinstance(probe, OnBatch) else (False, probe)
+        if on_batch and not batches:
+            raise ValueError(
+                f"probes[{name!r}] is an OnBatch, and the run takes no mini-batches: pass batches=Batches(data, size), "
+                "or the probe itself."
+            )
+        if on_batch and not has_memory(probe):
+            raise TypeError(
+                f"probes[{name!r}] is OnBatch({probe!r}), which is no probe with init and measure, and a function of "
+                "the parameters sees no batch: pass it without OnBatch."
+            )
         if isinstance(probe, type):
             raise TypeError(
                 f"probes[{name!r}] is the class {probe.__name__}: it must be an instance, {probe.__name__}()."
@@ -139,7 +199,7 @@ def sampled(probes: Any) -> dict[str, tuple[int, Any]]:
             raise TypeError(
                 f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, or a function of the parameters."
             )
-        found[name] = every, probe
+        found[name] = Reading(every, on_batch, probe)
     return found
 
 
@@ -149,20 +209,29 @@ def has_memory(probe: Any) -> bool:
 
 
 def _read_probe(
-    name: str, every: int, probe: Any, loss: Recorded, params: PyTree[Array], optimizer: PyTree[jax.ShapeDtypeStruct]
+    name: str,
+    reading: Reading,
+    losses: Losses,
+    params: PyTree[Array],
+    batch: tuple,
+    optimizer: PyTree[jax.ShapeDtypeStruct],
 ) -> ReadProbe:
+    every, on_batch, probe = reading
     arrays, rest = eqx.partition(probe, eqx.is_array)
     if _is_its_fields(probe):
-        return ReadProbe(name, every, arrays, _Rest(rest, rest))
+        return ReadProbe(name, every, on_batch, arrays, _Rest(rest, rest))
 
-    def whole(arrays: PyTree[Array], params: PyTree[Array], optimizer: PyTree[Array], step: Array) -> tuple:
-        measured = ReadProbe(name, 1, arrays, _Rest(rest, None))
-        with on_the_mesh_of(loss):
-            point = linearize(loss, params, optimizer=optimizer, step=step)
-            memory = measured.init(point)
-            return memory, measured.measure(point, memory)
+    def measured(
+        arrays: PyTree[Array], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
+    ) -> tuple:
+        read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
+        with on_the_mesh_of(losses.on_batch):
+            point = linearize(losses.of(on_batch, batch), params, optimizer=optimizer, step=step)
+            memory = read.init(point)
+            return memory, read.measure(lambda: point, step, memory)
 
-    return ReadProbe(name, every, arrays, _Rest(rest, content(whole, arrays, params, optimizer, jnp.asarray(0))))
+    key = content(measured, arrays, params, batch, optimizer, jnp.asarray(0))
+    return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 
 def _is_its_fields(probe: Any) -> bool:

@@ -23,8 +23,10 @@ _OPTIMIZERS = (
 )
 
 
-def read_optimizer(optimizer: Optimizer, loss: Loss, params: PyTree[Array]) -> tuple[Recorded, Recorded]:
-    """Two functions: params -> state, and (value, gradient, state, params) -> (params, state), one step.
+def read_optimizer(
+    optimizer: Optimizer, loss: Recorded, params: PyTree[Array], batch: tuple = ()
+) -> tuple[Recorded, Recorded]:
+    """Two functions: params -> state, and (value, gradient, state, params, *batch) -> (params, state), one step.
 
     A state that the optimizer widens at its first step, as in double precision for params in single, is wide from the
     start on, so that a loop can carry it.
@@ -32,17 +34,18 @@ def read_optimizer(optimizer: Optimizer, loss: Loss, params: PyTree[Array]) -> t
     Raises:
         TypeError: this is no optimizer, or not one for these params.
     """
-    recipe, value = _with_array_numbers(optimizer, params), jax.eval_shape(loss, params)
+    recipe, value = _with_array_numbers(optimizer, params), jax.eval_shape(loss, params, *batch)
 
     def init(params: PyTree[Array]) -> PyTree[Array]:
         made = _transformation(recipe)
         with _explained(params):
             return made.init(params)
 
-    def update(value: Array, gradient: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+    def update(value: Array, gradient: PyTree, state: PyTree, params: PyTree, *batch: PyTree) -> tuple[PyTree, PyTree]:
         made = _transformation(recipe)
+        offered = _extra_arguments(made, lambda params: loss(params, *batch), value, gradient)
         with _explained(params):
-            updates, state = made.update(gradient, state, params, **_extra_arguments(made, loss, value, gradient))
+            updates, state = made.update(gradient, state, params, **offered)
         if jax.tree.map(jnp.shape, updates) != jax.tree.map(jnp.shape, params):
             ours, theirs = difference(shapes(params), shapes(updates))
             raise TypeError(
@@ -53,8 +56,8 @@ def read_optimizer(optimizer: Optimizer, loss: Loss, params: PyTree[Array]) -> t
     start = read(init, params)
     for _ in range(2):
         before = jax.eval_shape(start, params)
-        step = read(update, value, params, before, params)
-        _, after = jax.eval_shape(step, value, params, before, params)
+        step = read(update, value, params, before, params, *batch)
+        _, after = jax.eval_shape(step, value, params, before, params, *batch)
         if _kind(before) == _kind(after):
             return start, step
         if _kind(before)[0] != _kind(after)[0]:

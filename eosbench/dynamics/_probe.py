@@ -41,4 +41,22 @@ class Every(eqx.Module):
             )
 
 
-Probes = Mapping[str, Probe | Every | Callable[[Any], PyTree[Array]]]
+class OnBatch(eqx.Module):
+    """A probe that measures the loss on the mini-batch of the step that is taken, in place of that over all data.
+
+    It shares the pass that the step takes anyway. `Every(n, OnBatch(probe))` measures at every n-th step alone.
+
+    Attributes:
+        probe: what is measured.
+    """
+
+    probe: Probe
+
+    def __check_init__(self) -> None:
+        if isinstance(self.probe, Every | OnBatch):
+            raise TypeError(
+                f"probe of OnBatch is an {type(self.probe).__name__}: write Every(n, OnBatch(probe)) of a plain one."
+            )
+
+
+Probes = Mapping[str, Probe | Every | OnBatch | Callable[[Any], PyTree[Array]]]

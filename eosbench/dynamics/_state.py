@@ -27,12 +27,14 @@ class TrainState(eqx.Module):
         optimizer: the state of the optimizer.
         probes: the memory of each probe, the tracked vectors and their random keys among it.
         step: how many steps were taken, scalar.
+        order: in which the epoch takes its examples, of a run on `Batches` without replacement; else None.
     """
 
     params: PyTree[Array]
     optimizer: PyTree[Array]
     probes: dict[str, Any]
     step: Int[Array, ""]
+    order: Int[Array, " n"] | None = None
 
 
 def as_expected(state: TrainState, like: TrainState) -> TrainState:
@@ -88,11 +90,12 @@ def read_state(path: str | Path, like: TrainState) -> TrainState:
 
 
 def _check_shapes(what: str, held: dict[str, str], needed: dict[str, str]) -> None:
-    for part in (".params", ".optimizer", ".probes"):  # other params make another state of optimizer and probes
+    # Other params make another state of optimizer and probes.
+    for part in (".params", ".optimizer", ".probes", ".order"):
         has, needs = difference(_under(part, held), _under(part, needed))
         if not has and not needs:
             continue
-        given = "the loss, optimizer and probes given"
+        given = "the loss, optimizer, probes and batches given"
         if not needs:
             sentence = f"holds {has}, which {given} have not"
         elif not has:

@@ -3,20 +3,21 @@
 import contextlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._loss import Loss, check_params, raveled, warn_of_state, with_args
-from eosbench.curvature._point import linearize
+from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, on_the_mesh_of, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
-from eosbench.dynamics._measuring import ReadFunction, ReadProbe, has_memory, read_probes, sampled
+from eosbench.dynamics._batches import Batches
+from eosbench.dynamics._measuring import Losses, ReadFunction, ReadProbe, has_memory, read_probes, readings
 from eosbench.dynamics._optimizers import Optimizer, read_optimizer
 from eosbench.dynamics._probe import Probes
 from eosbench.dynamics._shapes import listed, shapes
@@ -27,7 +28,8 @@ class Run(eqx.Module):
     """A finished stretch of training.
 
     Attributes:
-        loss: before each step, shape (steps,); the first is the loss at the start.
+        loss: before each step, shape (steps,); the first is the loss at the start. With `Batches` it is that on the
+            batch of the step.
         params: after the last step.
         probes: for each name what the probe recorded, with a leading axis of measurements (steps / every of them),
             taken at the same points as `loss`.
@@ -74,11 +76,12 @@ def train(
     probes: Probes | None = None,
     *,
     args: tuple = (),
+    batches: Batches | None = None,
     chunk: int | None = None,
     on_chunk: Callable[[Run], None] | None = None,
     stop_diverged: bool = False,
 ) -> Run:
-    """Full-batch training in one compiled loop; nothing crosses to the host between steps.
+    """Training in one compiled loop, on all data or on mini-batches; nothing crosses to the host between steps.
 
     Loss, optimizer and probes are read anew in each call (see `eosbench.curvature._program`), so any of them may be a
     method of an object that has changed. The loop is compiled once for what they compute, the shapes of `params` and of
@@ -88,7 +91,7 @@ def train(
     A run that diverges completes, with non-finite entries; see `stop_diverged` and `Run.diverged_at`.
 
     Args:
-        loss: a map from a pytree, and `args`, to a real scalar.
+        loss: a map from a pytree, `args`, and a mini-batch where `batches` are given, to a real scalar.
         params: where to start, any pytree of float32 or float64 arrays; or the `state` of an earlier run, to continue.
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
             the gradient and the loss under the names that optax has for them, so that line searches work.
@@ -96,6 +99,9 @@ def train(
         probes: measurements by name: a `Sharpness` or another `Probe`, functions of the parameters, and an `Every` of
             one of them.
         args: what `loss` takes after `params`, such as data.
+        batches: for training on mini-batches. `loss` then takes a batch, a pytree like `batches.data` of as many
+            examples as each has, as its last argument. Probes measure the loss over all data, `loss(params, *args,
+            batches.data)`, at a full pass each time (see `Every`), and on the batch of the step if they are `OnBatch`.
         chunk: for long runs, how many steps to keep on the device before their history moves to the host. The result
             is the same, bit for bit; its histories are NumPy arrays.
         on_chunk: called with the run of each chunk, to show progress (`progress_line`) or to save its `state`.
@@ -105,18 +111,18 @@ def train(
     Raises:
         TypeError, ValueError: an argument that has no answer, named in one sentence.
     """
-    loss = with_args(loss, args)
+    model = _model(loss, args, batches, optimizer, probes)
     steps = as_integer("steps", steps)
     chunk = steps if chunk is None else as_integer("chunk", chunk)
     if isinstance(params, Run):
         raise TypeError("params is a Run: pass its state, run.state, to continue, or run.params to start from there.")
     if isinstance(params, TrainState):
-        step, init = _read_step(loss, params.params, optimizer, probes, continued=True)
-        state = as_expected(params, eqx.filter_eval_shape(_begin, step.loss, step.probes, init, params.params))
+        step, init = _read_step(model, params.params, continued=True)
+        state = as_expected(params, eqx.filter_eval_shape(_begin, step.problem, init, params.params))
         taken = _steps_taken(step, state)
     else:
-        step, init = _read_step(loss, params, optimizer, probes)
-        state, taken = _begin(step.loss, step.probes, init, params), 0
+        step, init = _read_step(model, params)
+        state, taken = _begin(step.problem, init, params), 0
     if chunk >= steps:
         run = _stretch(step, state, taken, steps, stop_diverged)
         if on_chunk is not None:
@@ -143,43 +149,85 @@ def load_state(
     probes: Probes | None = None,
     *,
     args: tuple = (),
+    batches: Batches | None = None,
 ) -> TrainState:
-    """Read a state that `save_state` wrote, for the same loss, optimizer and probes and `params` of the same shapes.
+    """Read a state that `save_state` wrote, for the same loss, optimizer, probes and batches and alike `params`.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is damaged, or holds the state of something else.
     """
-    step, init = _read_step(with_args(loss, args), params, optimizer, probes)
-    return read_state(path, eqx.filter_eval_shape(_begin, step.loss, step.probes, init, params))
+    step, init = _read_step(_model(loss, args, batches, optimizer, probes), params)
+    return read_state(path, eqx.filter_eval_shape(_begin, step.problem, init, params))
+
+
+class _Model(NamedTuple):
+    """What is to be trained, as it was given."""
+
+    loss: Callable[..., Float[Array, ""]]
+    batches: Batches | None
+    optimizer: Optimizer
+    probes: Probes | None
+
+
+def _model(loss: Callable, args: tuple, batches: Batches | None, optimizer: Optimizer, probes: Probes | None) -> _Model:
+    if batches is not None and not isinstance(batches, Batches):
+        raise TypeError(
+            f"batches is a {type(batches).__name__}: it must be a Batches, such as Batches((x, y), size=64)."
+        )
+    return _Model(with_args(loss, args), batches, optimizer, probes)
+
+
+class _Problem(eqx.Module):
+    """What is descended, and the probes that look at it, as they were read."""
+
+    losses: Losses
+    batches: Batches | None
+    probes: dict[str, ReadProbe]
+
+    def draw(self, step: Int[Array, ""], order: Int[Array, " n"] | None) -> tuple[tuple, Int[Array, " n"] | None]:
+        """The mini-batch of a step, alone in a tuple that is empty without mini-batches, and the order of its epoch."""
+        if self.batches is None:
+            return (), None
+        batch, order = self.batches.draw(step, order)
+        return (batch,), order
+
+    def point(self, on_batch: bool, batch: tuple, state: TrainState) -> Point:
+        """What a probe measures at a state."""
+        loss = self.losses.of(on_batch, batch)
+        return linearize(loss, state.params, optimizer=state.optimizer, step=state.step)
 
 
 class _Step(eqx.Module):
     """All that a step of training calls, as it was read."""
 
-    loss: Recorded
+    problem: _Problem
     update: Recorded
     functions: dict[str, ReadFunction]
-    probes: dict[str, ReadProbe]
 
     @property
     def every(self) -> dict[str, int]:
         """How often each probe measures."""
-        probes: dict[str, ReadFunction | ReadProbe] = {**self.functions, **self.probes}
+        probes: dict[str, ReadFunction | ReadProbe] = {**self.functions, **self.problem.probes}
         return {name: probe.every for name, probe in probes.items()}
 
 
-def _read_step(
-    loss: Loss, params: PyTree[Array], optimizer: Optimizer, probes: Probes | None, continued: bool = False
-) -> tuple[_Step, Recorded]:
+def _read_step(model: _Model, params: PyTree[Array], continued: bool = False) -> tuple[_Step, Recorded]:
     """The step, and the optimizer's init."""
     check_params(params)
     warn_of_state(params)
-    needs_products = any(has_memory(probe) for _, probe in sampled(probes).values())
+    batches = model.batches
+    probes = readings(model.probes, batches is not None)
+    measured = [reading for reading in probes.values() if has_memory(reading.probe)]
+    batch: tuple = ()
+    if batches is not None:
+        batch = (jax.eval_shape(lambda: batches.draw(jnp.asarray(0), batches.start())[0]),)
     try:
         # A probe with a memory needs exact products; without one, the step is the user's own.
-        with jax.default_matmul_precision("highest") if needs_products else contextlib.nullcontext():
-            recorded = read_loss(loss, params)
+        with jax.default_matmul_precision("highest") if measured else contextlib.nullcontext():
+            recorded, whole = read_loss(model.loss, params, *batch), None
+            if batches is not None and not all(reading.on_batch for reading in measured):
+                whole = read_loss(with_args(model.loss, (batches.data,)), params)
     except Exception as error:
         if not continued:
             raise
@@ -187,20 +235,24 @@ def _read_step(
             f"params is a state that holds params {listed(shapes(params))}, which loss does not take "
             f"({type(error).__name__}: {error}): continue with the loss that it was made with."
         ) from error
-    init, update = read_optimizer(optimizer, recorded, params)
-    functions, with_memory = read_probes(probes, recorded, params, jax.eval_shape(init, params))
-    return _Step(recorded, update, functions, with_memory), init
+    losses = Losses(recorded, whole)
+    init, update = read_optimizer(model.optimizer, recorded, params, batch)
+    functions, with_memory = read_probes(probes, losses, params, batch, jax.eval_shape(init, params))
+    return _Step(_Problem(losses, batches, with_memory), update, functions), init
 
 
 @eqx.filter_jit
-def _begin(loss: Recorded, probes: dict[str, ReadProbe], init: Recorded, params: PyTree[Array]) -> TrainState:
+def _begin(problem: _Problem, init: Recorded, params: PyTree[Array]) -> TrainState:
     params = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), params)
-    state = TrainState(params, init(params), {}, jnp.asarray(0))
-    if not probes:
+    order = None if problem.batches is None else problem.batches.start()
+    state = TrainState(params, init(params), {}, jnp.asarray(0), order)
+    if not problem.probes:
         return state
-    with on_the_mesh_of(loss):
-        point = linearize(loss, params, optimizer=state.optimizer, step=state.step)
-        memory = {name: probe.init(point) for name, probe in probes.items()}
+    batch, _ = problem.draw(state.step, order)
+    with on_the_mesh_of(problem.losses.on_batch):
+        kinds = {probe.on_batch for probe in problem.probes.values()}
+        points = {on_batch: problem.point(on_batch, batch, state) for on_batch in kinds}
+        memory = {name: probe.init(points[probe.on_batch]) for name, probe in problem.probes.items()}
     return eqx.tree_at(lambda s: s.probes, state, memory)
 
 
@@ -233,23 +285,28 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
 
 @eqx.filter_jit
 def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
-    _, unravel = raveled(state.params)
+    problem, (_, unravel) = step.problem, raveled(state.params)
 
-    def measured(state: TrainState) -> tuple:
+    def measured(state: TrainState, batch: tuple) -> tuple:
         records = {name: function.measure(state.step, state.params) for name, function in step.functions.items()}
-        if not step.probes:
-            value, gradient = jax.value_and_grad(step.loss)(state.params)
-            return value, gradient, records, state.probes
-        point, memory = linearize(step.loss, state.params, optimizer=state.optimizer, step=state.step), {}
-        for name, probe in step.probes.items():
-            records[name], memory[name] = probe.measure(point, state.probes[name])
-        return point.loss, unravel(point.gradient), records, memory
+        memory = {}
+        shared = {name: probe.on_batch or problem.losses.whole is None for name, probe in problem.probes.items()}
+        if any(shared.values()):  # the step and these probes share one pass
+            point = problem.point(True, batch, state)
+            value, gradient = point.loss, unravel(point.gradient)
+        else:
+            value, gradient = jax.value_and_grad(problem.losses.of(True, batch))(state.params)
+        for name, probe in problem.probes.items():
+            at = (lambda: point) if shared[name] else (lambda: problem.point(False, batch, state))
+            records[name], memory[name] = probe.measure(at, state.step, state.probes[name])
+        return value, gradient, records, memory
 
     def update(state: TrainState) -> tuple[TrainState, tuple]:
-        value, gradient, records, memory = measured(state)
+        batch, order = problem.draw(state.step, state.order)
+        value, gradient, records, memory = measured(state, batch)
         finite = jnp.isfinite(value) & _all_finite(state.params)
-        params, optimizer = step.update(value, gradient, state.optimizer, state.params)
-        return TrainState(params, optimizer, memory, state.step + 1), (value, records, finite)
+        params, optimizer = step.update(value, gradient, state.optimizer, state.params, *batch)
+        return TrainState(params, optimizer, memory, state.step + 1, order), (value, records, finite)
 
     def update_if_finite(carry: tuple[TrainState, Bool[Array, ""]], _: None) -> tuple[tuple, tuple]:
         state, running = carry
@@ -257,7 +314,7 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
         return (state, running & history[-1]), history
 
-    with on_the_mesh_of(step.loss):
+    with on_the_mesh_of(problem.losses.on_batch):
         if stop_diverged:
             (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
         else:

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.flatten_util import ravel_pytree
 
 from eosbench.curvature import linearize
 
@@ -79,3 +80,24 @@ def test_a_point_has_another_key_at_each_step_and_the_same_one_again():
     keys = [jax.random.key_data(linearize(loss, PARAMS, step=step).key) for step in (0, 1, 0)]
     assert (keys[0] == keys[2]).all()
     assert (keys[0] != keys[1]).any()
+
+
+def test_elsewhere_it_is_the_same_loss_in_the_same_coordinates():
+    """Two scales one after the other are their product, there as here."""
+    first, second = SCALE, {"w": jnp.full((2, 3), 3.0), "b": jnp.full(2, 0.5)}
+    there = jax.tree.map(lambda leaf: leaf + 0.3, PARAMS)
+
+    @jax.jit
+    def measured(params):
+        point = linearize(loss, PARAMS).preconditioned(first).preconditioned(second).at(params)
+        plain = linearize(loss, PARAMS).at(params)
+        return point.loss, point.gradient, point.products(jnp.eye(point.gradient.size)), plain.gradient
+
+    value, gradient, hessian, plain = measured(there)
+    x, unravel = ravel_pytree(there)
+    root = ravel_pytree(jax.tree.map(lambda a, b: jnp.sqrt(a * b), first, second))[0]
+    of_flat = lambda x: loss(unravel(x))  # noqa: E731
+    np.testing.assert_allclose(value, of_flat(x), rtol=1e-12)
+    np.testing.assert_allclose(plain, jax.grad(of_flat)(x), rtol=1e-12)
+    np.testing.assert_allclose(gradient, root * jax.grad(of_flat)(x), rtol=1e-12)
+    np.testing.assert_allclose(hessian, root[:, None] * jax.hessian(of_flat)(x) * root, rtol=1e-10, atol=1e-12)
