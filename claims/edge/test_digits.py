@@ -59,7 +59,7 @@ progressive_sharpening = Claim(
     ),
     expected="holds",
     coarse=(
-        r"An error of 8 % in $2/\eta$ would pass: the sharpness rises through it without a halt. The unit is told to "
+        r"An error of 5 % in $2/\eta$ would pass: the sharpness rises through it without a halt. The unit is told to "
         r"1/2 % by edge/hovers."
     ),
     experiment="edge/tanh-network-on-digits",

@@ -59,10 +59,7 @@ balanced_orbit = Claim(
     ),
     expected="corrected",
     severity="missing hypothesis",
-    coarse=(
-        r"A range up to $\eta = 1.2$ would pass, for the orbit attracts there too: 1.121 is where the document's proof "
-        r"ends. The 1 is told to 1 %, and the 2 to 0.05 %."
-    ),
+    coarse=r"Any range up to $\eta = 1.2$ would pass, where the orbit attracts; the 1 is told to 1 %, the 2 to 0.05 %.",
     uses=("orbit/scalar-factorization", "balancing/scalar"),
 )
 
