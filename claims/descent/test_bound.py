@@ -73,7 +73,7 @@ segment_smoothness = Claim(
 @segment_smoothness.check(
     loss=[hyperbola, valley],
     controls={
-        "half the stableness": dict(share=0.5),
+        "2 % less than the stableness": dict(share=0.98),
         "a saddle whose lowest eigenvalue is -3": dict(loss=saddle, everywhere=True),
     },
 )

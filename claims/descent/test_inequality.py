@@ -42,7 +42,7 @@ inequality = Claim(
     loss=[curved_valley, valley, washboard, quartic],
     controls={
         "sharpness at the iterate instead of on the segment": dict(points=1),
-        "half the sharpness": dict(share=0.5),
+        "2 % less sharpness": dict(share=0.98),
     },
 )
 def test_the_lemma_with_the_sharpness_of_the_segment(evidence, loss, points=129, share=1.0):
@@ -148,7 +148,7 @@ strict_decrease = Claim(
     loss=[washboard, hyperbola, rotated_bowl],
     controls={
         "λ_max at the iterate only": dict(everywhere=False),
-        "eta above 2/λ_max": dict(loss=rotated_bowl, share=(1.05, 1.2)),
+        "eta up to 2 % above 2/λ_max": dict(loss=rotated_bowl, share=(1.0, 1.02)),
     },
 )
 def test_the_loss_drops_below_two_over_the_largest_sharpness(evidence, loss, share=(0.01, 1.0), everywhere=True):

@@ -57,7 +57,7 @@ def test_equality_for_a_gradient_in_the_top_eigenspace(evidence, product, others
     evidence.equal("change of the loss", after - before, descent_bound(eta, SPECTRUM[0], gradient), scale=before.max())
 
 
-@tight_on_quadratics.check(product=[0.4, 1.0, 1.9, 2.04], controls={"half the sharpness is no bound": dict(share=0.5)})
+@tight_on_quadratics.check(product=[0.4, 1.0, 1.9, 2.04], controls={"2 % less sharpness is no bound": dict(share=0.98)})
 def test_the_slack_is_what_the_other_eigenspaces_carry(evidence, product, share=1.0):
     random = np.random.default_rng(evidence.seed())
     loss, basis = random_quadratic(random)
@@ -142,20 +142,20 @@ diverges_above_threshold = Claim(
 
 
 @diverges_above_threshold.check(
-    product=[2.1, 2.5, 4.0],
+    product=[2.01, 2.5, 4.0],
     controls={
-        "below the threshold": dict(product=1.9),
+        "below the threshold": dict(product=1.99),
         "a start orthogonal to the top eigenspace": dict(product=2.1, top=0.0),
     },
 )
 def test_a_quadratic_is_left_for_good(evidence, product, top=1.0):
+    """In as many steps as let the top component grow, or shrink, by a factor of e^40."""
     loss = Quadratic.with_spectrum(SPECTRUM)
+    steps = round(40 / abs(np.log(product - 1)))
     evidence.requires("S > 2/eta", product > 2)
     starts = np.random.default_rng(evidence.seed()).normal(size=(50, 5)) * np.where(IN_TOP, top, 1.0)
-    ends = jax.vmap(lambda x: gradient_descent(loss, x, product / SPECTRUM[0], 400))(starts)
-    evidence.at_least(
-        "distance after 400 steps over that at the start", np.abs(ends).max(1) / np.abs(starts).max(1), GROWTH
-    )
+    ends = jax.vmap(lambda x: gradient_descent(loss, x, product / SPECTRUM[0], steps))(starts)
+    evidence.at_least("distance in the end over that at the start", np.abs(ends).max(1) / np.abs(starts).max(1), GROWTH)
 
 
 @diverges_above_threshold.check(proves=True, controls={"a factor 2 % off": dict(one="51/50")})
@@ -182,7 +182,7 @@ def test_every_quadratic_is_left_for_good(evidence, one="1"):
 def test_a_bounded_cycle_above_the_threshold(evidence, eta, x0):
     evidence.requires("S > 2/eta at the start", dense_sharpness(hyperbola, np.array([x0])) > 2 / eta)
     end = float(gradient_descent(hyperbola, np.array([x0]), eta, 400)[0])
-    evidence.constant("√5/2, the 2-cycle", np.sqrt(eta**2 / 4 - 1), abs(end), 1e-9)
+    evidence.requires("it settles on the 2-cycle ±√(eta²/4 - 1)", abs(abs(end) - np.sqrt(eta**2 / 4 - 1)) < 1e-9)
     evidence.at_least("distance after 400 steps over that at the start", abs(end) / x0, GROWTH)
 
 
@@ -217,7 +217,7 @@ quadratic_regimes = Claim(
 
 
 @quadratic_regimes.check(
-    eta=[0.2, 0.45, 0.6],
+    eta=[0.2, 0.6, 0.2475, 0.2525, 0.4975, 0.5025],  # the last four 1 % below and above 1/λ and 2/λ for the first λ
     controls={
         "an eigenvalue of zero": dict(lowest=0.0),
         "a start without the top component": dict(eta=0.6, first=0.0),
@@ -231,7 +231,9 @@ def test_every_mode_by_itself(evidence, eta, lowest=0.3, first=1.0):
     factor = 1 - eta * spectrum
     predicted = factor ** np.arange(STEPS + 1)[:, None] * start
     size = np.maximum(np.abs(predicted), np.finfo(float).tiny)
-    evidence.close("θ_t over (1 - eta λ)^t θ_0", history / size, np.sign(predicted), 1e-12)
+    # A step rounds x and eta λ x, whose difference is (1 - eta λ) x.
+    rounding = 4 * STEPS * np.finfo(float).eps * (1 + eta * spectrum) / np.abs(factor)
+    evidence.close("θ_t over (1 - eta λ)^t θ_0", history / size, np.sign(predicted), rounding)
     flips = (np.diff(np.sign(history), axis=0) != 0).sum(0)
     evidence.equal("sign changes in 40 steps", flips, np.where(eta * spectrum > 1, STEPS, 0))
     evidence.equal("shrinks", (np.abs(history[-1]) < np.abs(start)).astype(int), (eta * spectrum < 2).astype(int))

@@ -27,6 +27,10 @@ figure_1 = Claim(
         r"At the small size on 500 digits.]"
     ),
     expected="holds",
+    coarse=(
+        r"An error of 5 % in $2/\eta$ would pass: that far and more the sharpness hovers above it, as edge/hovers "
+        r"finds."
+    ),
 )
 
 

@@ -16,7 +16,7 @@ STARTS = {
     ),
     rippled_trough: np.array([[0.3, 0.7, -0.4], [0.1, -0.6, 0.5], [1.4, 0.5, 0.8], [1.2, -0.5, -0.6]]),
 }
-SAMPLES = 300
+SAMPLES = 2000
 
 
 @functools.partial(jax.jit, static_argnames=("loss", "step", "exponent"))
@@ -43,6 +43,10 @@ mean_angle = Claim(
         r"(alignment in average). [Here rounding is the perturbation.]"
     ),
     expected="holds",
+    coarse=(
+        r"An exponent of 0.8 to 1.2 in place of 1 would pass: the angle is large in rare episodes only, and its mean "
+        r"over four starts scatters by a tenth."
+    ),
 )
 
 
@@ -54,6 +58,7 @@ mean_angle = Claim(
 def test_the_angle_is_small_on_average(evidence, loss, etas, step=ngd_step, exponent=1.0):
     means = [float(mean_of_angle(loss, step, STARTS[loss], eta, exponent)) for eta in etas]
     evidence.at_most("mean angle / eta", np.array(means) / etas, 0.1)
+    evidence.rate("mean angle", etas, means, exponent=1, tolerance=0.25)
     axes = ("eta", "mean angle")
     evidence.series("measured", etas, means, axes=axes, style="points", scale="loglog")
     evidence.series("eta", etas, etas, axes=axes, style="reference", scale="loglog")
