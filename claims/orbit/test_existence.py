@@ -32,8 +32,8 @@ existence_1d = Claim(
     expected="holds",
     coarse=(
         r"The upper end of the interval is not told: the step size lies above $2/f''$ by the order of $\epsilon^2$, "
-        r"and the interval is as wide as $\epsilon$, so that a narrower one would hold too; its lower end and the 3 of the "
-        "condition are told to 2 %."
+        r"and the interval is as wide as $\epsilon$, so that a narrower one would hold too; its lower end and the 3 "
+        "of the condition are told to 2 %."
     ),
 )
 

@@ -214,12 +214,15 @@ def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss
     angles=(0.032, 0.008, 0.002),
     controls={"the minimum is not zero": dict(loss=raised_valley)},
 )
-def test_next_to_gamma_it_is_inverse_to_the_angle(evidence, loss, angles, eta=1e-5):
-    """Not printed: where x̃ is C λ_1 long it is 1/(C (1 - λ_2/λ_1) θ), the least where C is 1."""
+def test_next_to_gamma_it_is_inverse_to_the_angle(evidence, loss, angles, eta=1e-5, C=0.6):
+    """Not printed: where x̃ is C λ_1 long it is 1/(C (1 - λ_2/λ_1) θ), the least where C is 1.
+
+    The step passes Γ when it has gone the share C of its way.
+    """
     near = NearGamma(loss)
-    s, _ = map(np.asarray, stableness_of_root(loss, near.at(eta, 1, np.array(angles), 0.5), jnp.asarray(eta), 0.5))
+    s, _ = map(np.asarray, stableness_of_root(loss, near.at(eta, C, np.array(angles), 0.5), jnp.asarray(eta), 0.5))
     evidence.rate("S against θ", angles, s, exponent=-1, tolerance=0.01)
-    evidence.constant("1 in S (1 - λ_2/λ_1) θ", 1.0, s * angles * (1 - near.second / near.top), 0.005)
+    evidence.constant("1 in S C (1 - λ_2/λ_1) θ", 1.0, s * angles * C * (1 - near.second / near.top), 0.005)
 
 
 @stableness_sqrt.check(
