@@ -41,13 +41,16 @@ scalar_factorization = Claim(
 
 @scalar_factorization.check(
     eta=[1.01, 1.05, 1.10, 1.12],
-    controls={"below the edge": dict(eta=0.9), "beyond sqrt(5)-1": dict(eta=1.25)},
+    controls={"below the edge": dict(eta=0.98), "beyond sqrt(5)-1": dict(eta=1.25)},
 )
 def test_starts_that_stay_positive_reach_the_orbit(evidence, eta):
     step = gd_step(problems.scalar_factorization, eta)
-    x, y = np.asarray(ends_where(step, factorization_starts(80), 4000, both_positive))
+    starts = factorization_starts(80)
+    x, y = np.asarray(ends_where(step, starts, 4000, both_positive))
     evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
     evidence.requires("x, y > 0 always, for some starts", x.size > 0)
+    gaps = [np.diff(np.unique(side), prepend=0, append=3).max() for side in starts]
+    evidence.at_most("the widest gap between starts of [0, 3]²", gaps, 0.04)
     evidence.at_most("|x - y|", np.abs(x - y), 1e-8)
     evidence.at_most("distance of x to the orbit", np.abs(x[:, None] - plane_orbit(eta)).min(1), 1e-8)
 

@@ -151,6 +151,7 @@ def test_the_true_range_ends_at_sqrt_5_minus_1(evidence, part):
 def test_every_generic_start_reaches_the_two_cycle(evidence, eta):
     starts = np.linspace(0.0005, 0.9995, 2001)  # none of them a preimage of 1
     evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
+    evidence.at_most("the widest gap between starts of [0, 1]", np.diff(starts, prepend=0, append=1), 0.0006)
     x = gradient_descent(problems.quartic, starts, eta, steps=3000)
     orbit = two_cycle(problems.quartic, max(eta, 1.001))
     evidence.at_most("distance to the orbit", np.abs(x[:, None] - orbit).min(1).max(), 1e-8)

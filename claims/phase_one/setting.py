@@ -4,6 +4,7 @@ import equinox as eqx
 import jax
 import numpy as np
 
+from eosbench.dynamics import limiting_map
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
 START = {
@@ -25,3 +26,10 @@ def first_rise(loss, x):
     """The first index after which the loss is larger than at it; the last one if it never rises."""
     rises = np.flatnonzero(np.diff(loss_along(loss, x)) > 0)
     return rises[0] if rises.size else len(x) - 1
+
+
+def across_the_manifold(loss):
+    """Φ of the start, the eigenvalues of the Hessian there from the largest on, and the vectors of those not zero."""
+    limit = limiting_map(loss, START[loss]).point
+    values, vectors = np.linalg.eigh(jax.hessian(loss)(limit))
+    return np.asarray(limit), values[::-1], vectors[:, ::-1][:, values[::-1] > 1e-4 * values[-1]]

@@ -10,7 +10,7 @@ from eosbench.curvature import dense_sharpness
 from eosbench.dynamics import angle_to_top, gd_step, iterate, ngd_step, sqrt_gd_step, trajectory
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
-from .setting import PHASE_I, PHASE_II, SAMPLES, STARTS, samples
+from .setting import ANGLES, HALVED, PHASE_I, PHASE_II, SAMPLES, STARTS, NearGamma, samples, without_first_order
 
 
 @eqx.filter_jit
@@ -28,6 +28,17 @@ def pairs(loss, step, x, exponent):
 def phase_two(loss, step, eta, exponent):
     """`pairs` of the `samples`: four arrays of shape (starts * samples,)."""
     return map(np.asarray, pairs(loss, step, samples(loss, step, eta), exponent))
+
+
+def remainders_near_gamma(loss, method, etas, angles, exponent):
+    """|√L + √L' - main term| where x̃ is λ_1 long: at each eta, or at each angle; and the point of Γ next to which."""
+    near, found = NearGamma(loss), []
+    for eta, angle in np.broadcast(etas, angles):
+        x = near.at(eta, 1, angle, exponent)
+        roots, sharpness, *_ = map(np.asarray, pairs(loss, method(loss, eta), x, exponent))
+        main = eta * np.sqrt(sharpness / 2) if exponent == 1 else eta * sharpness / 2
+        found.append(float(np.abs(roots - main)[0]))
+    return np.array(found), near
 
 
 loss_sqrt = Claim(
@@ -77,6 +88,34 @@ def test_consecutive_roots_add_up_to_half_eta_lambda(evidence, loss, etas, half=
     evidence.series("λ_1, as printed", time, sharpness[first], axes=axes, style="reference")
     axes = ("eta", "remainder / (eta (λ_1 θ + √λ_1 ‖∇λ_1‖ eta))")
     evidence.series("largest", etas, remainders, axes=axes, style="points", scale="semilogx")
+
+
+@loss_sqrt.check(
+    loss=[curved_valley, rippled_trough],
+    angles=ANGLES,
+    controls={"gradient descent on the loss itself": dict(method=gd_step)},
+)
+def test_the_part_of_the_root_remainder_in_theta(evidence, loss, angles, method=sqrt_gd_step, eta=1e-6):
+    """Not printed: next to Γ it is at most ½ (λ_1 - λ_2) eta θ, which it is where x̃ is λ_1 long."""
+    remainders, near = remainders_near_gamma(loss, method, eta, angles, 0.5)
+    largest = eta * np.array(angles) * (near.top - near.second) / 2
+    evidence.rate("remainder against θ", angles, remainders, exponent=1, tolerance=0.015)
+    evidence.constant("1 in 1 ½ (λ_1 - λ_2) eta θ", 1.0, without_first_order(remainders / largest), 0.01)
+
+
+@loss_sqrt.check(
+    loss=skewed_valley,
+    etas=HALVED,
+    controls={"gradient descent on the loss itself": dict(method=gd_step)},
+)
+def test_the_part_of_the_root_remainder_in_eta(evidence, loss, etas, method=sqrt_gd_step):
+    """Not printed: with one direction across Γ it is at most √(λ_1/32) |∇³L(v_1, v_1, v_1)| eta²."""
+    remainders, near = remainders_near_gamma(loss, method, etas, 0.0, 0.5)
+    largest = np.square(etas) * near.third * np.sqrt(near.top / 32)
+    evidence.rate("remainder against eta", etas, remainders, exponent=2, tolerance=0.025)
+    evidence.constant(
+        "1 in 1 √(λ_1/32) |∇³L(v_1, v_1, v_1)| eta²", 1.0, without_first_order(remainders / largest), 0.01
+    )
 
 
 @loss_sqrt.counterexample(loss=curved_valley, eta=0.0025)
@@ -157,6 +196,34 @@ def test_consecutive_roots_of_normalized_gd(evidence, loss, etas, factor=0.5**0.
     evidence.series("√(λ_1 / 2)", time, factor * np.sqrt(sharpness[first]), axes=axes)
 
 
+@loss_ngd.check(
+    loss=[curved_valley, rippled_trough],
+    angles=ANGLES,
+    controls={"gradient descent on the loss itself": dict(method=gd_step)},
+)
+def test_the_part_of_the_ngd_remainder_in_theta(evidence, loss, angles, method=ngd_step, eta=1e-6):
+    """Not printed: next to Γ it is at most (λ_1 - λ_2)/√(2 λ_2) eta θ, which it is where x̃ is λ_1 long."""
+    remainders, near = remainders_near_gamma(loss, method, eta, angles, 1.0)
+    largest = eta * np.array(angles) * (near.top - near.second) / np.sqrt(2 * near.second)
+    evidence.rate("remainder against θ", angles, remainders, exponent=1, tolerance=0.015)
+    evidence.constant("1 in 1 (λ_1 - λ_2)/√(2 λ_2) eta θ", 1.0, without_first_order(remainders / largest), 0.01)
+
+
+@loss_ngd.check(
+    loss=skewed_valley,
+    etas=HALVED,
+    controls={"gradient descent on the loss itself": dict(method=gd_step)},
+)
+def test_the_part_of_the_ngd_remainder_in_eta(evidence, loss, etas, method=ngd_step):
+    """Not printed: with one direction across Γ it is at most |∇³L(v_1, v_1, v_1)|/(3 √(2 λ_1)) eta²."""
+    remainders, near = remainders_near_gamma(loss, method, etas, 0.0, 1.0)
+    largest = np.square(etas) * near.third / (3 * np.sqrt(2 * near.top))
+    evidence.rate("remainder against eta", etas, remainders, exponent=2, tolerance=0.025)
+    evidence.constant(
+        "1 in 1 |∇³L(v_1, v_1, v_1)|/(3 √(2 λ_1)) eta²", 1.0, without_first_order(remainders / largest), 0.01
+    )
+
+
 @loss_ngd.counterexample(loss=skewed_valley, eta=0.0025)
 def test_the_printed_remainder_of_normalized_gd(evidence, loss, eta):
     roots, sharpness, _, angle = phase_two(loss, ngd_step(loss, eta), eta, exponent=1.0)
@@ -169,6 +236,10 @@ oscillates = Claim(
     source=Source("arora-talk", "Phase 2"),
     printed=r"$\sqrt{L}$ oscillates in consecutive steps, implying EoS. $\sqrt{L}$ decreases over time overall.",
     expected="holds",
+    coarse=(
+        "It prints no number: what is told is whether the root turns round in nineteen of twenty steps, and whether "
+        "its mean falls from each tenth of the time to the next."
+    ),
 )
 
 

@@ -10,7 +10,7 @@ from eosbench.curvature import dense_sharpness, stableness
 from eosbench.dynamics import angle_to_top, gd_step, ngd_step, sqrt_gd_step
 from eosbench.problems import curved_valley, raised_valley, rippled_trough, skewed_valley, valley
 
-from .setting import PHASE_II, SAMPLES, samples
+from .setting import ANGLES, HALVED, PHASE_II, SAMPLES, NearGamma, samples, without_first_order
 
 
 @eqx.filter_jit
@@ -69,6 +69,42 @@ def test_the_inverses_of_consecutive_stableness_add_up_to_one(evidence, loss, et
     evidence.series("2", [0, PHASE_II], [2, 2], axes=axes, style="reference")
 
 
+def remainders_near_gamma(loss, method, etas, angles, share=1.0):
+    """|1/S + 1/S' - 1| where x̃ is share λ_1 long: at each eta, or at each angle; and the point of Γ next to which."""
+    near, found = NearGamma(loss), []
+    for eta, angle in np.broadcast(etas, angles):
+        x = near.at(eta, share, angle, 1.0)
+        now, later, *_ = map(np.asarray, stableness_of_pairs(loss, method(loss, eta), x, jnp.asarray(eta)))
+        found.append(float(np.abs(1 / now + 1 / later - 1)[0]))
+    return np.array(found), near
+
+
+@stableness_ngd.check(
+    loss=[curved_valley, rippled_trough],
+    angles=ANGLES,
+    controls={"gradient descent on √L": dict(method=sqrt_gd_step)},
+)
+def test_the_part_of_the_remainder_that_is_of_order_theta(evidence, loss, angles, method=ngd_step, eta=1e-6):
+    """Not printed: next to Γ it is at most (1 - λ_2/λ_1) θ, which it is where x̃ is λ_1 long."""
+    remainders, near = remainders_near_gamma(loss, method, eta, angles)
+    evidence.rate("remainder against θ", angles, remainders, exponent=1, tolerance=0.015)
+    largest = (1 - near.second / near.top) * np.array(angles)
+    evidence.constant("1 in 1 (1 - λ_2/λ_1) θ", 1.0, without_first_order(remainders / largest), 0.01)
+
+
+@stableness_ngd.check(
+    loss=skewed_valley,
+    etas=HALVED,
+    controls={"gradient descent on √L": dict(method=sqrt_gd_step)},
+)
+def test_the_part_of_the_remainder_that_is_of_order_eta(evidence, loss, etas, method=ngd_step):
+    """Not printed: with one direction across Γ it is ½ |∇³L(v_1, v_1, v_1)|/λ_1 eta, wherever the two iterates are."""
+    remainders, near = remainders_near_gamma(loss, method, etas, 0.0, share=0.3)
+    evidence.rate("remainder against eta", etas, remainders, exponent=1, tolerance=0.015)
+    ratios = remainders / (near.third / near.top / 2 * np.array(etas))
+    evidence.constant("1 in 1 ½ |∇³L(v_1, v_1, v_1)|/λ_1 eta", 1.0, without_first_order(ratios), 0.01)
+
+
 unstable_every_other_step = Claim(
     "phase-two/unstable-every-other-step",
     source=Source("cho-slides", "Contribution, Phase 2"),
@@ -97,6 +133,20 @@ def test_of_two_consecutive_steps_one_is_not_stable(evidence, loss, etas, method
         x = samples(loss, step, eta)[::9]
         now, later, *_ = stableness_of_pairs(loss, step, x, jnp.asarray(eta), normalized=method is ngd_step)
         evidence.at_least(f"the larger of S and S', eta = {eta:g}", np.maximum(now, later), 2)
+
+
+@unstable_every_other_step.check(
+    loss=[curved_valley, valley, skewed_valley, rippled_trough],
+    controls={"steps 2 % shorter": dict(shorter=0.98)},
+)
+def test_next_to_the_orbit_of_two_points_the_larger_comes_near_the_threshold(evidence, loss, shorter=1.0, eta=1e-4):
+    """Where x̃ is between 0.45 and 0.55 λ_1 long; in the middle the two are the same but for the order of eta."""
+    x = NearGamma(loss).at(eta, np.linspace(0.45, 0.55, 60), 0.0, 1.0)
+    step = ngd_step(loss, eta)
+    now, later, *_ = map(np.asarray, stableness_of_pairs(loss, step, x, jnp.asarray(shorter * eta)))
+    larger = np.maximum(now, later)
+    evidence.at_least("the larger of S and S'", larger, 2)
+    evidence.constant("2 in S >= 2", 2.0, larger.min(), 0.01)
 
 
 @unstable_every_other_step.counterexample(curvature=3.0, eta=0.01)
@@ -157,6 +207,34 @@ def test_stableness_is_at_least_of_the_order_of_the_inverse_angle(evidence, loss
     evidence.series("S", np.maximum(angle, 1e-7), s, axes=axes, style="points", scale="loglog")
     grid = np.geomspace(1e-7, 1.6, 50)
     evidence.series("0.1 / (θ + eta)", grid, 0.1 / (grid + eta), axes=axes, style="reference", scale="loglog")
+
+
+@stableness_sqrt.check(
+    loss=[curved_valley, rippled_trough],
+    angles=(0.032, 0.008, 0.002),
+    controls={"the minimum is not zero": dict(loss=raised_valley)},
+)
+def test_next_to_gamma_it_is_inverse_to_the_angle(evidence, loss, angles, eta=1e-5, C=0.6):
+    """Not printed: where x̃ is C λ_1 long it is 1/(C (1 - λ_2/λ_1) θ), the least where C is 1.
+
+    The step passes Γ when it has gone the share C of its way.
+    """
+    near = NearGamma(loss)
+    s, _ = map(np.asarray, stableness_of_root(loss, near.at(eta, C, np.array(angles), 0.5), jnp.asarray(eta), 0.5))
+    evidence.rate("S against θ", angles, s, exponent=-1, tolerance=0.01)
+    evidence.constant("1 in S C (1 - λ_2/λ_1) θ", 1.0, s * angles * C * (1 - near.second / near.top), 0.005)
+
+
+@stableness_sqrt.check(
+    loss=[curved_valley, rippled_trough],
+    etas=(0.005, 0.0025, 0.00125),
+    controls={"the minimum is not zero": dict(loss=raised_valley)},
+)
+def test_on_the_line_of_the_eigenvector_it_is_inverse_to_eta(evidence, loss, etas):
+    """With an angle of zero the step passes Γ at a distance of order eta²."""
+    near = NearGamma(loss)
+    s = [float(stableness_of_root(loss, near.at(eta, 1, 0.0, 0.5), jnp.asarray(eta), 0.5)[0][0]) for eta in etas]
+    evidence.rate("S against eta", etas, s, exponent=-1, tolerance=0.01)
 
 
 @eqx.filter_jit

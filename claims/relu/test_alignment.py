@@ -18,6 +18,11 @@ alignment = Claim(
         r"from starts that keep $v > 0$ always.]"
     ),
     expected="holds",
+    coarse=(
+        r"Every number from 0 to 0.58 in place of 0.030 would pass, as the printed rate is far slower than the true "
+        r"one, $\sqrt{K - 1}$, which is told to 0.1 %; nor is 1.121 the end of what holds, as the orbit attracts up to "
+        r"$\sqrt{5} - 1$."
+    ),
 )
 
 
@@ -62,7 +67,7 @@ def test_the_orthogonal_part_vanishes_at_the_printed_rate(evidence, K, setting, 
 @alignment.check(
     K=[1.02, 1.05, 1.1, 1.12],
     setting=[(5, 3.0), (20, 0.2)],
-    controls={"below the edge, at the flattest minimizer, two steps multiply by (1 - K)²": dict(K=0.9)},
+    controls={"below the edge, at the flattest minimizer, two steps multiply by (1 - K)²": dict(K=0.98)},
 )
 def test_two_steps_multiply_the_orthogonal_part(evidence, K, setting):
     """Not printed: the true rate, √(K - 1) per step, with a change of sign every other step."""

@@ -58,7 +58,7 @@ def test_the_top_eigenvalue_is_inverse_to_the_root(evidence, loss, direction):
     d = d / np.sqrt(d @ hessian @ d)
     distances = np.geomspace(1e-2, 1e-5, 7)
     roots, top = map(np.asarray, along(loss, point, d, distances))
-    evidence.rate("λ_max(∇²√L) against √L", roots, top, exponent=-1, tolerance=0.02)
+    evidence.rate("λ_max(∇²√L) against √L", roots, top, exponent=-1, tolerance=0.005)
 
     half = vectors * np.sqrt(np.maximum(eigenvalues, 0)) @ vectors.T
     u = half @ d

@@ -6,12 +6,13 @@ from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from eosbench import sharpness
 from eosbench.curvature import self_stabilization
 from eosbench.dynamics import edge_point, gd_step, trajectory
-from eosbench.problems import digits, flattened, mlp
+from eosbench.problems import SelfStabilizingLoss, digits, flattened, mlp
 
 
 def network(seed, **options):
@@ -63,6 +64,12 @@ def at_the_edge(seed):
     if not run.crosses:
         raise ValueError(f"the sharpness comes to {run.sharpness.max():.4f} of 2/eta in {len(run.path) - 1} steps")
     return run.loss, edge_point(run.loss, run.path[-1]), run.second[-1]
+
+
+def normal_form_edge(seed):
+    """The normal form with a fourth derivative, at its edge, where λ_2 is 0."""
+    loss = SelfStabilizingLoss(0.5, 0.04, 3.0, 1.0)
+    return loss, edge_point(loss, jnp.zeros(2)), 0.0
 
 
 def first(condition):

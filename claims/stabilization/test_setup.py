@@ -34,13 +34,13 @@ def test_the_sharpness_is_that_of_both_directions_in_first_order(evidence, repli
     slope = np.asarray(curvature.sharpness_gradient(loss, origin, jnp.asarray(u)))
     across = slope - (slope @ u) * u
     direction = u + across / np.linalg.norm(across)
-    radii = np.geomspace(1e-2, 1e-4, 5)
+    radii = np.geomspace(1e-3, 1e-5, 5)
     moved = radii[:, None] * direction
     x, y = moved @ u, moved @ across
     evidence.equal("∇S·(θ_t - θ_0)", along * (slope @ u) * x + y, moved @ slope, scale=np.abs(slope).max())
     sharpness = np.array([dense_sharpness(loss, origin + step) for step in moved])
     remainder = np.abs(sharpness - values[-1] - along * (slope @ u) * x - y)
-    evidence.rate("remainder", radii, remainder, exponent=2, tolerance=0.2)
+    evidence.rate("remainder", radii, remainder, exponent=2, tolerance=0.03)
     axes = ("displacement", "remainder")
     evidence.series(f"network {replicate + 1}", radii, remainder, axes=axes, scale="loglog", style="points")
 

@@ -12,7 +12,7 @@ from eosbench.dynamics import gd_step, predicted_step, trajectory
 from eosbench.problems import TaylorLoss
 from eosbench.proof import Identity, prove_identity
 
-from .setting import at_the_edge, first, peak
+from .setting import at_the_edge, first, normal_form_edge, peak
 
 
 def signed_product(x, y, eta, power=1):
@@ -255,6 +255,29 @@ def test_the_change_of_the_loss_until_y_peaks(evidence, replicate, linear=1.0):
     evidence.series(f"network {replicate + 1}", steps, rise.change, axes=axes, style="points")
     evidence.series(f"network {replicate + 1}, with the linear term", steps, predicted, axes=axes)
     evidence.series(f"network {replicate + 1}, as printed", steps, rise.bowl, axes=axes, style="reference")
+
+
+@loss_rise.check(
+    scales=(0.004, 0.002, 0.001),
+    controls={"twice the linear term": dict(linear=2.0), "half of the quadratic one": dict(quadratic=0.5)},
+)
+def test_the_coefficients_of_both_terms(evidence, scales, linear=1.0, quadratic=1.0):
+    """On the normal form with fourth powers, from displacements of both signs of scales times √(2α/β) along u and P∇S.
+
+    The terms left out are of the third order: they leave the odd part with an error of the second order, and the even
+    part, with one of the fourth.
+    """
+    loss, at, _ = normal_form_edge(0)
+    unit = jnp.sqrt(2 * at.alpha / at.beta) * (at.vector + at.across / jnp.linalg.norm(at.across))
+    odd, even = [], []
+    for scale in scales:
+        moved = scale * unit
+        ahead, behind = (float(loss(at.point + side * moved) - loss(at.point)) for side in (1, -1))
+        x, _ = at.coordinates(at.point + moved)
+        odd.append((ahead - behind) / 2 / float(linear * at.gradient @ moved))
+        even.append((ahead + behind) / 2 / float(quadratic * x**2 / at.eta))
+    evidence.constant("1 in 1 ∇L(θ_0)(θ_t - θ_0)", 1, odd, 1e-3)
+    evidence.constant("1 in 1 x_t²/eta", 1, even, 1e-3)
 
 
 @loss_rise.counterexample(replicate=0)
