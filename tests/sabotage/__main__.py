@@ -19,8 +19,9 @@ def main(words: list[str]) -> int:
     chosen = [plant for plant in plants() if not words or any(word in repr(plant) for word in words)]
     noticed: list[Plant] = []
     survivors: list[Plant] = []
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        for plant, (status, output) in zip(chosen, pool.map(attempt, chosen), strict=True):
+    with tempfile.TemporaryDirectory() as compiled, ThreadPoolExecutor(AT_ONCE) as pool:
+        attempts = pool.map(lambda plant: attempt(plant, Path(compiled)), chosen)
+        for plant, (status, output) in zip(chosen, attempts, strict=True):
             (noticed if is_noticed(status) else survivors).append(plant)
             print(f"{'noticed ' if is_noticed(status) else 'SURVIVED'}  {plant.error}  ({plant.file})", flush=True)
             if not is_noticed(status):
@@ -33,9 +34,9 @@ def main(words: list[str]) -> int:
     return 1 if survivors or not chosen else 0
 
 
-def attempt(plant: Plant) -> tuple[int, str]:
+def attempt(plant: Plant, compiled: Path) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
-        return run(plant, Path(folder))
+        return run(plant, Path(folder), compiled)
 
 
 def table(noticed: list[Plant], survivors: list[Plant]) -> str:

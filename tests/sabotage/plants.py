@@ -67,11 +67,19 @@ def planted(plant: Plant, folder: Path) -> Path:
     return copy
 
 
-def run(plant: Plant, folder: Path, timeout: float = 1800) -> tuple[int, str]:
-    """The exit status of the run that has to notice the error, and the end of what it printed."""
+def run(plant: Plant, folder: Path, compiled: Path, timeout: float = 1800) -> tuple[int, str]:
+    """The exit status of the run that has to notice the error, and the end of what it printed.
+
+    Most of what it compiles has no error in it: JAX keeps that in the folder `compiled`, for the next error.
+    """
     copy = planted(plant, folder)
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *plant.noticed_by.split()]
-    environment = {**os.environ, "PYTHONPATH": str(copy)}
+    environment = {
+        "JAX_COMPILATION_CACHE_DIR": str(compiled),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        **os.environ,
+        "PYTHONPATH": str(copy),
+    }
     done = subprocess.run(
         command, cwd=copy, env=environment, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL
     )
