@@ -51,6 +51,7 @@ def test_starts_that_stay_positive_reach_the_orbit(evidence, eta):
     evidence.requires("x, y > 0 always, for some starts", x.size > 0)
     gaps = [np.diff(np.unique(side), prepend=0, append=3).max() for side in starts]
     evidence.at_most("the widest gap between starts of [0, 3]²", gaps, 0.04)
+    evidence.at_least("starts, of 6,400 on a grid", starts.shape[1], 6350)
     evidence.at_most("|x - y|", np.abs(x - y), 1e-8)
     evidence.at_most("distance of x to the orbit", np.abs(x[:, None] - plane_orbit(eta)).min(1), 1e-8)
 

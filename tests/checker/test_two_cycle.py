@@ -5,6 +5,8 @@ from fractions import Fraction
 import pytest
 
 from eosbench.checker import check, ranges
+from eosbench.checker.descent import Descent
+from eosbench.checker.ranges import BITS, Range
 from eosbench.proof import _two_cycle as two_cycle
 from eosbench.proof import prove_two_cycle
 from eosbench.proof._families import quartic_descent
@@ -231,3 +233,26 @@ def test_every_entry_is_read_and_none_is_missing(data, path, value, reason):
 @pytest.mark.parametrize("data", [None, [], "x", {}, {"format": "eosbench-certificate/1"}])
 def test_what_is_no_certificate_is_refused(data):
     assert not check(data, {"kind": "trap"}).accepted
+
+
+@pytest.mark.parametrize("low", [F(1, 2), F(7, 10), F(101, 100)])
+def test_enclosures_on_a_cell_hold_what_is_so_at_its_points(low):
+    """H, H', (x - m) H' - H, F and F' of the quartic, in rational numbers."""
+    loss, width, etas = Descent("1/4*(x**2 - 1)**2"), F(1, 10), (F("1.05"), F("1.15"))
+    x, eta = Range.of(low, low + width), Range.of(*etas)
+    for i in range(5):
+        for j in range(5):
+            at, step = low + width * i / 4, etas[0] + (etas[1] - etas[0]) * j / 4
+            after = at - step * at * (at**2 - 1)
+            stretch = 1 - step * (3 * at**2 - 1)
+            h = at * (at**2 - 1) + after * (after**2 - 1)
+            slope = 3 * at**2 - 1 + (3 * after**2 - 1) * stretch
+            asked = (
+                (loss.value(x, eta), h),
+                (loss.derivative(x, eta), slope),
+                (loss.bend(x, eta, F(1)), (at - 1) * slope - h),
+                (loss.step(x, eta), after),
+                (loss.stretch(x, eta), stretch),
+            )
+            for found, exact in asked:
+                assert found.low <= exact * 2**BITS <= found.high

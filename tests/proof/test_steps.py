@@ -13,7 +13,7 @@ from eosbench.proof import prove_existence, prove_trap
 from eosbench.proof._existence import _signed
 from eosbench.proof._families import quartic_descent
 from eosbench.proof._intervals import ball
-from eosbench.proof._planar import prove_basin
+from eosbench.proof._planar import _target, prove_basin
 from eosbench.proof._plane_step import Step
 
 from ..checker.planted import described, odd_slope, polynomial_descent, root, times
@@ -161,3 +161,21 @@ def test_a_step_of_a_box_holds_those_of_its_points():
             r = (s**2 - d) / 4 - 1
             assert s_low[i] <= s * (1 - step * r) <= s_high[i]
             assert d_low[i] <= d * (1 + step * r) ** 2 <= d_high[i]
+
+
+def test_a_target_contracts_no_more_than_at_its_points():
+    """By the derivative of s after two steps in s, and by what they multiply D by."""
+    eta = 1.1
+    centre = 2 * float(np.sqrt((1 + eta - np.sqrt((eta - 1) * (eta + 3))) / (2 * eta)))
+    (half, most), (in_s, in_d) = _target(Step((F("1.1"),) * 2), centre)
+
+    def twice(s, d):
+        for _ in range(2):
+            r = (s**2 - d) / 4 - 1
+            s, d = s * (1 - eta * r), d * (1 + eta * r) ** 2
+        return s, d
+
+    s, d = np.meshgrid(np.linspace(centre - half, centre + half, 21), np.linspace(1e-3, 1, 20) * most)
+    slope = (twice(s + 1e-6, d)[0] - twice(s - 1e-6, d)[0]) / 2e-6
+    assert 0.9 * in_s < np.abs(slope).max() < in_s
+    assert 0.9 * in_d < (twice(s, d)[1] / d).max() < in_d
