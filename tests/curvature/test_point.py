@@ -100,4 +100,4 @@ def test_elsewhere_it_is_the_same_loss_in_the_same_coordinates():
     np.testing.assert_allclose(value, of_flat(x), rtol=1e-12)
     np.testing.assert_allclose(plain, jax.grad(of_flat)(x), rtol=1e-12)
     np.testing.assert_allclose(gradient, root * jax.grad(of_flat)(x), rtol=1e-12)
-    np.testing.assert_allclose(hessian, root[:, None] * jax.hessian(of_flat)(x) * root, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(hessian, root[:, None] * jax.hessian(of_flat)(x) * root[None], rtol=1e-10, atol=1e-12)
