@@ -13,6 +13,8 @@ from eosbench.proof import Identity, prove_identity, prove_minimum
 
 from .setting import first
 
+CYCLES = 200
+
 stays_bounded = Claim(
     "stabilization/stays-bounded",
     source=Source("shapira-review", "Section 4.2, last paragraph"),
@@ -27,9 +29,6 @@ stays_bounded = Claim(
         "the amplitude grows from cycle to cycle until the iterates leave."
     ),
 )
-
-
-CYCLES = 200
 
 
 @stays_bounded.check(

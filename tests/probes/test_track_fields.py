@@ -23,7 +23,8 @@ def product(matrix, vector):
 
 def point(matrix):
     nothing = jnp.zeros(P)
-    return Point(nothing, jnp.zeros(()), nothing, Partial(product, matrix), None, jnp.asarray(0), jax.random.key(0))
+    at = Partial(product, matrix)
+    return Point(nothing, jnp.zeros(()), nothing, at, None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum))
 
 
 @cache
