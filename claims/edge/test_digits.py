@@ -11,12 +11,11 @@ import numpy as np
 
 from eosbench import Claim, Source
 
-from .setting import RTOL, SETTLED, STEPS, counted
+from .setting import RTOL, SETTLED, STEPS, counted, share_of_runs
 
 BLOCK = 100  # steps: a long timescale
 THRESHOLDS = (3.5, 5.0, 7.0)  # values of 2/eta
 RUNS = 5
-REQUIRED_SHARE = 0.6  # what 13 of 15 runs show with 95 % confidence
 FIRST_REPLICATE = 100  # from here on no seed was seen before the bounds were fixed
 
 
@@ -27,16 +26,6 @@ def several_runs(evidence, thresholds, runs, network="tanh", loss="squared error
         for i, threshold in enumerate(thresholds)
         for replicate in range(runs)
     ]
-
-
-def share_of_runs(evidence, runs, criteria) -> None:
-    """The fraction of runs that meet every one of the criteria, a mapping from a name to one truth value per run."""
-    met = np.array(list(criteria.values()), bool)
-    failed = ", ".join(
-        f"{int(np.sum(~row))} not: {name}" for name, row in zip(criteria, met, strict=True) if not row.all()
-    )
-    name = "runs that meet all criteria" + (f" ({failed})" if failed else "")
-    evidence.fraction(name, int(met.all(0).sum()), len(runs), at_least=REQUIRED_SHARE)
 
 
 def draw(evidence, runs, thresholds) -> None:

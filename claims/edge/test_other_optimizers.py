@@ -18,9 +18,10 @@ from jax.tree_util import Partial
 from eosbench import Claim, EdgeDistance, Every, Sharpness, Source, train
 from eosbench.problems import digits, half_squared_error, mlp
 
+from .setting import share_of_runs
+
 B = 0.9
 RUNS = 5
-REQUIRED_SHARE = 0.6  # what 9 of 10 runs show with 95 % confidence
 FIRST_REPLICATE = 200  # those before were seen
 
 
@@ -54,13 +55,6 @@ def several_runs(evidence, name, settings, steps, every):
     if trained.cache_info().misses > before:
         evidence.spent([run.products for run in runs])
     return runs
-
-
-def share_of_runs(evidence, criteria):
-    met = np.array(list(criteria.values()), bool)
-    failed = [f"{int(np.sum(~row))} not: {name}" for name, row in zip(criteria, met, strict=True) if not row.all()]
-    name = f"runs that meet all criteria ({', '.join(failed)})" if failed else "runs that meet all criteria"
-    evidence.fraction(name, int(met.all(0).sum()), met.shape[1], at_least=REQUIRED_SHARE)
 
 
 def draw(evidence, runs, etas, steps, every, line):
@@ -112,7 +106,7 @@ def test_the_sharpness_is_stopped_at_the_line_of_heavy_ball(evidence, thresholds
             for c, s in zip(crossing, sharpness, strict=True)
         ],
     }
-    share_of_runs(evidence, criteria)
+    share_of_runs(evidence, runs, criteria)
     draw(evidence, runs, etas, 600, 1, "(2 + 2β)/η")
 
 
@@ -156,5 +150,5 @@ def test_the_preconditioned_sharpness_hovers_at_the_line_of_adam(evidence, etas,
             np.mean(run.sharpness[half]) * rate / 2 <= 0.1 for rate, run in zip(rates, runs, strict=True)
         ],
     }
-    share_of_runs(evidence, criteria)
+    share_of_runs(evidence, runs, criteria)
     draw(evidence, runs, etas, steps, every, "38/η, preconditioned")

@@ -66,3 +66,15 @@ def examples(what: str, data: PyTree[Array]) -> int:
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(f"data of {what} has leading axes {sorted(lengths)}: they must be one n > 0.")
     return lengths.pop()
+
+
+def examples_to_draw_from(what: str, data: PyTree[Array], size: int) -> int:
+    """How many examples there are, of which batches of a size are drawn.
+
+    Raises:
+        TypeError, ValueError: as `examples`; or they are fewer than `size`.
+    """
+    n = examples(what, data)
+    if size > n:
+        raise ValueError(f"size of {what} is {size}: it must be at most {n}, the examples in data.")
+    return n

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._batches import examples
+from eosbench.curvature._batches import examples, examples_to_draw_from
 from eosbench.curvature._program import with_jax_arrays
 
 
@@ -29,9 +29,7 @@ class Batches(eqx.Module):
     key: PRNGKeyArray = eqx.field(default_factory=lambda: jax.random.key(0))
 
     def __check_init__(self) -> None:
-        n = examples("Batches", self.data)
-        if self.size > n:
-            raise ValueError(f"size of Batches is {self.size}: it must be at most {n}, the examples in data.")
+        examples_to_draw_from("Batches", self.data, self.size)
         if not isinstance(self.replace, bool):
             raise TypeError(f"replace of Batches is {self.replace!r}: it must be True or False.")
 

@@ -96,8 +96,8 @@ def train(
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
             the gradient and the loss under the names that optax has for them, so that line searches work.
         steps: how many.
-        probes: measurements by name: a `Sharpness` or another `Probe`, functions of the parameters, and an `Every` of
-            one of them.
+        probes: measurements by name: a `Sharpness` or another `Probe`, functions of the parameters, and an `Every`
+            or `OnBatch` of one of them.
         args: what `loss` takes after `params`, such as data.
         batches: for training on mini-batches. `loss` then takes a batch, a pytree like `batches.data` of as many
             examples as each has, as its last argument. Probes measure the loss over all data, `loss(params, *args,

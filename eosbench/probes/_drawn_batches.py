@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._batches import examples
+from eosbench.curvature._batches import examples, examples_to_draw_from
 from eosbench.curvature._loss import Loss, as_scalar
 from eosbench.curvature._point import Point
 from eosbench.curvature._unit import binary_unit
@@ -34,9 +34,7 @@ class DrawnBatches(eqx.Module):
 
     def __check_init__(self) -> None:
         own = type(self).__name__
-        n = examples(own, self.data)
-        if as_integer(f"size of {own}", self.size) > n:
-            raise ValueError(f"size of {own} is {self.size}: it must be at most {n}, the examples in data.")
+        examples_to_draw_from(own, self.data, as_integer(f"size of {own}", self.size))
         as_integer(f"batches of {own}", self.batches, at_least=2)
 
     def init(self, point: Point) -> None:

@@ -42,7 +42,7 @@ def jury_identity(
     from_x, from_m = f"({xx} + ({xa})*la)", f"({mx} + ({ma})*la)"
     trace, determinant = f"({from_x} + {mm})", f"({from_x}*({mm}) - ({xm})*{from_m})"
     polynomial = {z: f"1 - ({z})*{trace} + {determinant}" for z in ("1", "-1")}
-    positive = (f"{factor}", polynomial["1"], f"({factor})*(1 - {determinant})", f"({factor})*(1 + {determinant})")
+    positive = (factor, polynomial["1"], f"({factor})*(1 - {determinant})", f"({factor})*(1 + {determinant})")
     statements = (
         ("vᵀx after a step", "v.T@x1", "=", f"{from_x}*v.T@x + ({xm})*v.T@m"),
         ("vᵀm after a step", "v.T@m1", "=", f"{from_m}*v.T@x + ({mm})*v.T@m"),
