@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from jax.experimental.jet import jet
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, check_params, raveled
+from eosbench.curvature._loss import Loss, raveled
 from eosbench.curvature._program import compiled
 
 
@@ -35,8 +35,6 @@ def directional_derivatives(
     Raises:
         ValueError: `order` is below 1.
     """
-    check_params(params)
-    check_loss(loss, params)
     if order < 1:
         raise ValueError(f"order is {order}: it must be at least 1.")
     x, unravel = raveled(params)
@@ -54,8 +52,6 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
     count in first order. The eigenvalue must be simple: that of a multiple one has no gradient. A derivative of the
     result holds `vector` fixed.
     """
-    check_params(params)
-    check_loss(loss, params)
     x, unravel = raveled(params)
 
     def curvature(x: Float[Array, " p"]) -> Float[Array, ""]:

@@ -47,6 +47,37 @@ def raveled(params: PyTree[Array]) -> tuple[Float[Array, " p"], Callable[[Float[
         return ravel_pytree(params)
 
 
+def measurable(params: PyTree[Array]) -> PyTree[Array]:
+    """The parameters, with float32 copies of those that are shorter, which is told in a warning.
+
+    A product in half precision has two or three digits, and no eigenvalue could be told from it to 1e-3.
+
+    Raises:
+        TypeError, ValueError: they have no Hessian, in one sentence that names the argument.
+    """
+    check_params(params)
+    short = [(path, leaf) for path, leaf in jax.tree_util.tree_leaves_with_path(params) if _is_short(leaf.dtype)]
+    if not short:
+        return params
+    path, leaf = short[0]
+    warnings.warn(
+        f"params{jax.tree_util.keystr(path)} has dtype {leaf.dtype}, too short for a Hessian: the loss is measured at "
+        "float32 copies, where it is the function without that rounding of the parameters.",
+        UserWarning,
+        stacklevel=_frames_within(),
+    )
+    return widened(params)
+
+
+def widened(params: PyTree[Array]) -> PyTree[Array]:
+    """The same, without a word: for what has been told already."""
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.float32) if _is_short(x.dtype) else x, params)
+
+
+def _is_short(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4
+
+
 def check_params(params: PyTree[Array]) -> None:
     """Reject parameters that have no Hessian, with one sentence that names the argument."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
@@ -65,9 +96,6 @@ def check_params(params: PyTree[Array]) -> None:
         raise ValueError("params has no entries: there is nothing to differentiate with respect to.")
 
 
-_CAST = "cast them with jax.tree.map(lambda x: x.astype(jnp.float32), params)."
-
-
 def _problem_of(leaf: Any) -> str | None:
     """What keeps an array from being among the parameters, as the rest of a sentence."""
     dtype = leaf.dtype
@@ -75,9 +103,8 @@ def _problem_of(leaf: Any) -> str | None:
         return f"has dtype {dtype}: params must be real floating point to have a Hessian."
     if getattr(dtype, "isnative", True) is False:
         return f"has dtype {dtype}, the bytes of another machine: write x.astype(x.dtype.newbyteorder('='))."
-    if dtype not in (jnp.float32, jnp.float64):
-        length = "too long for JAX" if dtype.itemsize > 8 else "too short for a Hessian"
-        return f"has dtype {dtype}, {length}: params must be float32 or float64, so {_CAST}"
+    if dtype.itemsize > 8:
+        return f"has dtype {dtype}, too long for JAX: write x.astype(np.float64)."
     if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
         if leaf.is_deleted():
             return "is an array that was deleted, as one that was donated is: pass the array that took its place."

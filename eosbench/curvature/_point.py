@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, check_params, form, raveled
+from eosbench.curvature._loss import Loss, check_loss, measurable, form, raveled
 
 
 class Product(Protocol):
@@ -128,7 +128,7 @@ def linearize(
 
     Args:
         loss: a scalar function of a pytree.
-        params: any pytree of float32 or float64 arrays with p entries in all.
+        params: any pytree of real arrays with p entries in all.
         optimizer, step: see `Point`; for a probe that is called in a loop of your own.
         key: see `Point`; a fixed one for each step by default.
 
@@ -136,7 +136,7 @@ def linearize(
         TypeError: a leaf of `params` is not such an array, or `loss` does not return a real scalar.
         ValueError: `params` has no entries.
     """
-    check_params(params)
+    params = measurable(params)
     check_loss(loss, params)
     x, unravel = raveled(params)
     if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:

@@ -25,7 +25,7 @@ from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
 from jax.sharding import AxisType, use_abstract_mesh
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature._loss import as_scalar, check_callable, check_params, warn_of_state
+from eosbench.curvature._loss import as_scalar, check_callable, measurable, warn_of_state
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -118,9 +118,9 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         bound = signature.bind(*args, **kwargs)
-        (name, loss), (_, params), *_ = bound.arguments.items()
-        check_params(params)
+        (name, loss), (second, params), *_ = bound.arguments.items()
         warn_of_state(params)
+        params = bound.arguments[second] = measurable(params)
         with jax.default_matmul_precision("highest"):
             recorded = bound.arguments[name] = read_loss(loss, params)
         with on_the_mesh_of(recorded):

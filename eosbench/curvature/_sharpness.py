@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature._dense import dense_spectrum
 from eosbench.curvature._lanczos import MAX_HVPS, dense_limit, lanczos
-from eosbench.curvature._loss import Loss, check_params, with_args
+from eosbench.curvature._loss import Loss, measurable, with_args
 from eosbench.curvature._perturbation import moving
 from eosbench.curvature._point import linearize
 from eosbench.curvature._program import compiled
@@ -43,7 +43,8 @@ def sharpness(
 
     Args:
         loss: a map from a pytree, and `args`, to a real scalar.
-        params: any pytree of float32 or float64 arrays, p entries in all.
+        params: any pytree of real arrays, p entries in all; those in half precision are measured at float32 copies, which
+            a warning tells.
         args: what `loss` takes after `params`, such as data.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
         rtol: errors up to rtol |value| + a few eps norm(H) are accepted, between 0 and 1.
@@ -62,7 +63,7 @@ def sharpness(
     if misplaced:
         raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), or k as k=2.")
     loss = with_args(loss, args)
-    check_params(params)
+    params = measurable(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
     k = as_integer("k", k, at_least=None)
     if not 1 <= k <= p:

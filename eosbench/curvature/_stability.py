@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from eosbench.curvature._arguments import on_host
 from eosbench.curvature._lanczos import dense_limit
-from eosbench.curvature._loss import Loss, check_params, raveled
+from eosbench.curvature._loss import Loss, measurable, raveled
 from eosbench.curvature._program import compiled
 from eosbench.curvature._sharpness import sharpness
 
@@ -39,6 +39,7 @@ def stableness(
         rtol: of each sharpness.
         key: for the random starts.
     """
+    params = measurable(params)
     x, unravel = raveled(params)
     gradient = raveled(jax.grad(loss)(params))[0]
     key = jax.random.key(0) if key is None else key
@@ -79,7 +80,7 @@ def floquet_multipliers(
     Raises:
         TypeError, ValueError: a point that has no answer, or one that is traced, named in one sentence.
     """
-    check_params(point)
+    point = measurable(point)
     x, unravel = raveled(point)
 
     def orbit(x: Float[Array, " p"]) -> Float[Array, " p"]:

@@ -29,7 +29,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import check_params
+from eosbench.curvature._loss import measurable
 
 LONGEST = 200
 """Iterations of `alternating` at most; 33 suffice in double precision where the state forgets monotonically."""
@@ -158,7 +158,7 @@ def gain(optimizer: Stateful, state: PyTree, params: PyTree[Array], calls: int =
     Raises:
         TypeError, ValueError: `params` or `calls` has no answer, named in one sentence.
     """
-    check_params(params)
+    params = measurable(params)
     _, push = linear_step(optimizer, state, params, as_integer("calls", calls))
     _, k_g, k_x = replies(push, state, jax.tree.map(jnp.ones_like, params))
     return jax.tree.map(lambda k_g, k_x: -2 * k_g / (2 + k_x), k_g, k_x)

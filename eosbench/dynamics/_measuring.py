@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, PyTree
 
-from eosbench.curvature._loss import Loss
+from eosbench.curvature._loss import Loss, widened
 from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
 from eosbench.dynamics._probe import Every, OnBatch
@@ -135,21 +135,25 @@ def read_probes(
 
 
 class Losses(eqx.Module):
-    """What a run descends, and what its probes measure: the same, unless it takes mini-batches.
+    """What a run descends, and what its probes measure: the same, unless it takes mini-batches or half precision.
 
     Attributes:
-        on_batch: a function of the parameters, and of the mini-batch where there is one.
-        whole: the loss over all data, a function of the parameters; None where no probe asks for it.
+        descended: a function of the parameters, and of the mini-batch where there is one.
+        measured: for probes that are on the batch (True) and for others (False) what they measure, where it is
+            something else: the loss over all data, a function of the parameters alone, or the loss of float32 copies.
     """
 
-    on_batch: Recorded
-    whole: Recorded | None
+    descended: Recorded
+    measured: dict[bool, Recorded]
 
     def of(self, on_batch: bool, batch: tuple) -> Loss:
         """The loss that a probe measures, as a function of the parameters."""
-        if self.whole is not None and not on_batch:
-            return self.whole
-        return Partial(_on, self.on_batch, batch)
+        loss = self.measured.get(on_batch, self.descended)
+        return Partial(_on, loss, batch if on_batch or self.is_descended(on_batch) else ())
+
+    def is_descended(self, on_batch: bool) -> bool:
+        """Whether such a probe can share the pass of the step."""
+        return on_batch not in self.measured
 
 
 def _on(loss: Recorded, batch: tuple, params: PyTree[Array]) -> Array:
@@ -225,8 +229,8 @@ def _read_probe(
         arrays: PyTree[Array], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
     ) -> tuple:
         read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
-        with on_the_mesh_of(losses.on_batch):
-            point = linearize(losses.of(on_batch, batch), params, optimizer=optimizer, step=step)
+        with on_the_mesh_of(losses.descended):
+            point = linearize(losses.of(on_batch, batch), widened(params), optimizer=optimizer, step=step)
             memory = read.init(point)
             return memory, read.measure(lambda: point, step, memory)
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import check_params, form, raveled
+from eosbench.curvature._loss import measurable, form, raveled
 from eosbench.dynamics._linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3
@@ -101,7 +101,7 @@ def stability(
         optimizer: an `optax.GradientTransformation` or `optax.MultiSteps`, or a `Partial` that returns one.
         state: before the step in question; that after a burn-in if None. Not that of `init`: there the second moment of
             Adam is zero, whose root has no derivative, and that of RMSprop is its eps.
-        params: where that step is taken, any pytree of float32 or float64 arrays; a vector of three if None.
+        params: where that step is taken, any pytree of real arrays; a vector of three if None.
         burn_in: how many steps are taken before the second check, and before the step in question if `state` is None.
             Its gradients are made up: that of the k-th parameter at step t is sqrt(2) cos(k t).
 
@@ -115,7 +115,7 @@ def stability(
     if params is None and state is not None:
         raise TypeError("state is given without params: pass also the parameters before that step.")
     params = jnp.asarray([1.0, 2.0, 3.0]) if params is None else params
-    check_params(params)
+    params = measurable(params)
     _check_untraced(state, params)
     params = jax.tree.map(jnp.asarray, params)
     burn_in = as_integer("burn_in", burn_in)

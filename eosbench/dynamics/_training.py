@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import Loss, check_params, raveled, warn_of_state, with_args
+from eosbench.curvature._loss import Loss, check_params, measurable, raveled, warn_of_state, widened, with_args
 from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, on_the_mesh_of, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
@@ -92,7 +93,8 @@ def train(
 
     Args:
         loss: a map from a pytree, `args`, and a mini-batch where `batches` are given, to a real scalar.
-        params: where to start, any pytree of float32 or float64 arrays; or the `state` of an earlier run, to continue.
+        params: where to start, any pytree of real arrays; or the `state` of an earlier run, to continue. Those in half
+            precision are trained as they are, and probes measure the loss at float32 copies.
         optimizer: an `optax.GradientTransformation`, or a `Partial` that returns one. Its update is given the value,
             the gradient and the loss under the names that optax has for them, so that line searches work.
         steps: how many.
@@ -195,7 +197,7 @@ class _Problem(eqx.Module):
     def point(self, on_batch: bool, batch: tuple, state: TrainState) -> Point:
         """What a probe measures at a state."""
         loss = self.losses.of(on_batch, batch)
-        return linearize(loss, state.params, optimizer=state.optimizer, step=state.step)
+        return linearize(loss, widened(state.params), optimizer=state.optimizer, step=state.step)
 
 
 class _Step(eqx.Module):
@@ -225,9 +227,7 @@ def _read_step(model: _Model, params: PyTree[Array], continued: bool = False) ->
     try:
         # A probe with a memory needs exact products; without one, the step is the user's own.
         with jax.default_matmul_precision("highest") if measured else contextlib.nullcontext():
-            recorded, whole = read_loss(model.loss, params, *batch), None
-            if batches is not None and not all(reading.on_batch for reading in measured):
-                whole = read_loss(with_args(model.loss, (batches.data,)), params)
+            losses = _read_losses(model, params, batch, {reading.on_batch for reading in measured})
     except Exception as error:
         if not continued:
             raise
@@ -235,10 +235,20 @@ def _read_step(model: _Model, params: PyTree[Array], continued: bool = False) ->
             f"params is a state that holds params {listed(shapes(params))}, which loss does not take "
             f"({type(error).__name__}: {error}): continue with the loss that it was made with."
         ) from error
-    losses = Losses(recorded, whole)
-    init, update = read_optimizer(model.optimizer, recorded, params, batch)
+    init, update = read_optimizer(model.optimizer, losses.descended, params, batch)
     functions, with_memory = read_probes(probes, losses, params, batch, jax.eval_shape(init, params))
     return _Step(_Problem(losses, batches, with_memory), update, functions), init
+
+
+def _read_losses(model: _Model, params: PyTree[Array], batch: tuple, probed: set[bool]) -> Losses:
+    """What is descended, and what probes measure on the batch (True) and elsewhere (False), for those in `probed`."""
+    there, measured = measurable(params) if probed else params, {}
+    for on_batch in probed:
+        if model.batches is not None and not on_batch:
+            measured[on_batch] = read_loss(with_args(model.loss, (model.batches.data,)), there)
+        elif there is not params:
+            measured[on_batch] = read_loss(model.loss, there, *batch)
+    return Losses(read_loss(model.loss, params, *batch), measured)
 
 
 @eqx.filter_jit
@@ -249,7 +259,7 @@ def _begin(problem: _Problem, init: Recorded, params: PyTree[Array]) -> TrainSta
     if not problem.probes:
         return state
     batch, _ = problem.draw(state.step, order)
-    with on_the_mesh_of(problem.losses.on_batch):
+    with on_the_mesh_of(problem.losses.descended):
         kinds = {probe.on_batch for probe in problem.probes.values()}
         points = {on_batch: problem.point(on_batch, batch, state) for on_batch in kinds}
         memory = {name: probe.init(points[probe.on_batch]) for name, probe in problem.probes.items()}
@@ -290,14 +300,14 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
     def measured(state: TrainState, batch: tuple) -> tuple:
         records = {name: function.measure(state.step, state.params) for name, function in step.functions.items()}
         memory = {}
-        shared = {name: probe.on_batch or problem.losses.whole is None for name, probe in problem.probes.items()}
+        shared = {name: problem.losses.is_descended(probe.on_batch) for name, probe in problem.probes.items()}
         if any(shared.values()):  # the step and these probes share one pass
             point = problem.point(True, batch, state)
             value, gradient = point.loss, unravel(point.gradient)
         else:
-            value, gradient = jax.value_and_grad(problem.losses.of(True, batch))(state.params)
+            value, gradient = jax.value_and_grad(problem.losses.descended)(state.params, *batch)
         for name, probe in problem.probes.items():
-            at = (lambda: point) if shared[name] else (lambda: problem.point(False, batch, state))
+            at = (lambda: point) if shared[name] else partial(problem.point, probe.on_batch, batch, state)
             records[name], memory[name] = probe.measure(at, state.step, state.probes[name])
         return value, gradient, records, memory
 
@@ -314,7 +324,7 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
         return (state, running & history[-1]), history
 
-    with on_the_mesh_of(problem.losses.on_batch):
+    with on_the_mesh_of(problem.losses.descended):
         if stop_diverged:
             (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
         else:
