@@ -84,6 +84,37 @@ def test_the_mean_square_grows_from_the_root_on(evidence, spectrum, rule=GAUSSIA
     evidence.series("onset", [values.sum()], [eta], axes=("tr H, λ_1 = 1", "η"), style="points")
 
 
+DRAWS = 1_000_000
+
+
+@threshold.check(spectrum=SPECTRA, controls={"directions of signs": dict(signs=True, spectrum=(1.0, 0.5, 0.1))})
+def test_drawn_directions_have_the_second_moment_of_the_rule(evidence, spectrum, signs=False):
+    """Growth of E|x|² in one step from (1, 1, 1)/√3, at the onset, by a million draws of NumPy's.
+
+    Beside the quadrature that the other checks rest on; it shares with it neither rule nor step.
+    """
+    hessian, x, eta = BASIS @ np.diag(spectrum) @ BASIS.T, np.full(3, 3**-0.5), measured(spectrum)
+    normal = np.random.default_rng(evidence.seed()).standard_normal((DRAWS, 3))
+    drawn = np.sign(normal) if signs else normal
+    squares = ((x - eta * (drawn @ hessian @ x)[:, None] * drawn) ** 2).sum(1)
+    # E (u·g)² u uᵀ is |g|² + 2 g gᵀ for a Gaussian u, so E|x'|² = |x|² - 2 eta x·g + eta² (n + 2)|g|².
+    g = hessian @ x
+    exact = 1 - 2 * eta * x @ g + 5 * eta**2 * g @ g
+    error = squares.std() / DRAWS**0.5
+    evidence.constant(
+        "E|x|² after one step, drawn, over Isserlis' formula",
+        1.0,
+        squares.mean() / exact,
+        0.02,
+        uncertainty=4 * error / exact,
+    )
+    nodes, weights = map(jnp.asarray, GAUSSIAN)
+    u = np.stack(np.meshgrid(*[nodes] * 3), -1).reshape(-1, 3)
+    shares = np.prod(np.stack(np.meshgrid(*[weights] * 3), -1).reshape(-1, 3), 1)
+    by_rule = shares @ ((x - eta * (u @ g)[:, None] * u) ** 2).sum(1)
+    evidence.close("E|x|² after one step, by the rule", by_rule, exact, 1e-12)
+
+
 whole_spectrum = Claim(
     "zeroth-order/whole-spectrum",
     source=Source("song-zeroth-order", "Abstract"),
