@@ -40,10 +40,7 @@ assumption_4 = Claim(
     ),
     expected="refuted",
     severity="false",
-    why=(
-        "In single steps, and in a quarter of them from a small start, the residual's part of the Hessian "
-        "moves the sharpness the other way."
-    ),
+    why="In single steps the residual's part of the Hessian moves the sharpness the other way.",
 )
 
 

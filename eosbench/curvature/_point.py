@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import AxisType, PartitionSpec
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, measurable, form, raveled
+from eosbench.curvature._loss import Loss, check_loss, form, measurable, raveled
 
 
 class Product(Protocol):

@@ -43,8 +43,8 @@ def sharpness(
 
     Args:
         loss: a map from a pytree, and `args`, to a real scalar.
-        params: any pytree of real arrays, p entries in all; those in half precision are measured at float32 copies, which
-            a warning tells.
+        params: any pytree of real arrays, p entries in all. Those in half precision are measured at float32 copies,
+            which a warning tells.
         args: what `loss` takes after `params`, such as data.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
         rtol: errors up to rtol |value| + a few eps norm(H) are accepted, between 0 and 1.

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import measurable, form, raveled
+from eosbench.curvature._loss import form, measurable, raveled
 from eosbench.dynamics._linear_step import Push, Stateful, linear_step, replies
 
 SMALL = 1e-3

@@ -242,7 +242,8 @@ def _read_step(model: _Model, params: PyTree[Array], continued: bool = False) ->
 
 def _read_losses(model: _Model, params: PyTree[Array], batch: tuple, probed: set[bool]) -> Losses:
     """What is descended, and what probes measure on the batch (True) and elsewhere (False), for those in `probed`."""
-    there, measured = measurable(params) if probed else params, {}
+    there = measurable(params) if probed else params
+    measured: dict[bool, Recorded] = {}
     for on_batch in probed:
         if model.batches is not None and not on_batch:
             measured[on_batch] = read_loss(with_args(model.loss, (model.batches.data,)), there)

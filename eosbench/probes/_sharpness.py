@@ -207,10 +207,11 @@ class Sharpness(eqx.Module):
         unit = binary_unit(images)
         state = state.times(1 / unit)
         space = _start(state, chosen, images / unit, room)
-        # How fast entries of the matrix change, seen where they were just renewed, but for the explorer, which moves.
-        change = jnp.abs(jnp.diag(space.projected)[:b] - state.values) / state.ages
-        change = jnp.where(space.fresh[:b] & (jnp.arange(b) < b - 1), change, 0).max()
-        drift = jnp.maximum(change, DECAY * state.drift)
+        # How fast the matrix changes, seen in the rows that were just renewed. Whole rows, for one entry can stay what
+        # it was by chance; but for the explorer, which moves by itself.
+        moved = (space.projected[:b, :b] - jnp.diag(state.values))[:-1, :-1]
+        change = jnp.linalg.norm(moved, axis=1) / state.ages[:-1]
+        drift = jnp.maximum(jnp.where(space.fresh[: b - 1], change, 0).max(), DECAY * state.drift)
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
             return still(vector) / unit
