@@ -63,6 +63,11 @@ def test_a_thousand_cold_solves_are_inside_their_bounds(dtype):
     assert missed.mean() <= 0.01, misses
 
 
+def test_one_step_that_meets_the_tolerance_does_not_end_a_solve():
+    """Of 3 times the identity every vector is an eigenvector: two steps, and the fresh product of the end."""
+    assert lanczos(lambda v: 3 * v, N, 1, jnp.asarray(1e-3), 3000, jax.random.key(0), jnp.dtype(float)).hvps == 3
+
+
 def test_a_starved_solver_never_claims_an_error_that_it_does_not_have():
     spectra = jnp.asarray(np.stack(list(SPECTRA.values())))
 

@@ -1,71 +1,53 @@
-"""Plants every error, prints which were noticed, and fails if one survives: `python -m tests.sabotage [words]`.
+"""Plants errors, prints which were noticed, and fails if one survives: `python -m tests.sabotage [--again] [words]`.
 
-Words choose the errors whose description, file or run contains one of them. With all of them, the table is written to
-docs/results/sabotage.md.
+Words choose the errors whose description, file or run contains one of them. Of these, those are planted that are new or
+were changed since they were planted last; all of them with `--again`. What became of each is kept in
+docs/results/sabotage.json as soon as it is known, so that a run that is interrupted loses nothing, and the page beside
+it shows it.
 """
 
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from .plants import ROOT, Plant, is_noticed, plants, run
+from . import record
+from .plants import Plant, is_noticed, plants, run
 
 AT_ONCE = 2
 
 
-def main(words: list[str]) -> int:
+def main(arguments: list[str]) -> int:
     """Plant the chosen errors, two at a time."""
-    chosen = [plant for plant in plants() if not words or any(word in repr(plant) for word in words)]
-    noticed: list[Plant] = []
+    words = [word for word in arguments if word != "--again"]
+    everything, seen, commit = plants(), record.read(), record.commit()
+    chosen = [plant for plant in everything if not words or any(word in repr(plant) for word in words)]
+    if "--again" not in arguments:
+        chosen = [plant for plant in chosen if not record.is_seen(plant, seen)]
     survivors: list[Plant] = []
     with tempfile.TemporaryDirectory() as compiled, ThreadPoolExecutor(AT_ONCE) as pool:
-        attempts = pool.map(lambda plant: attempt(plant, Path(compiled)), chosen)
-        for plant, (status, output) in zip(chosen, attempts, strict=True):
-            (noticed if is_noticed(status) else survivors).append(plant)
-            print(f"{'noticed ' if is_noticed(status) else 'SURVIVED'}  {plant.error}  ({plant.file})", flush=True)
-            if not is_noticed(status):
+        attempts = {pool.submit(attempt, plant, Path(compiled)): plant for plant in chosen}
+        for done in as_completed(attempts):
+            plant, (status, output) = attempts[done], done.result()
+            noticed = is_noticed(status)
+            print(f"{'noticed ' if noticed else 'SURVIVED'}  {plant.error}  ({plant.file})", flush=True)
+            if not noticed:
+                survivors.append(plant)
                 print(f"  pytest {plant.noticed_by}: status {status}\n{output}", flush=True)
-    print(f"{len(chosen)} planted, {len(noticed)} noticed, {len(survivors)} survived.")
+            seen[plant.error] = record.Seen(record.digest(plant), noticed, commit)
+            record.write(seen, everything)
+    print(f"{len(chosen)} planted, {len(chosen) - len(survivors)} noticed, {len(survivors)} survived.")
     for plant in survivors:
         print(f"  {plant.error}  ({plant.file}, pytest {plant.noticed_by})")
-    if not words:
-        (ROOT / "docs" / "results" / "sabotage.md").write_text(table(noticed, survivors), encoding="utf-8")
-    return 1 if survivors or not chosen else 0
+    survived = [plant for plant in everything if record.is_seen(plant, seen) and not seen[plant.error].noticed]
+    unseen = [plant for plant in everything if not record.is_seen(plant, seen)]
+    print(f"Of all {len(everything)}: {len(survived)} survived when they were planted last, {len(unseen)} never were.")
+    return 1 if survivors else 0
 
 
 def attempt(plant: Plant, compiled: Path) -> tuple[int, str]:
     with tempfile.TemporaryDirectory() as folder:
         return run(plant, Path(folder), compiled)
-
-
-def table(noticed: list[Plant], survivors: list[Plant]) -> str:
-    """The smallest error that each claim notices, and all errors by the run that notices them, as a page."""
-    lines = [
-        "# Planted errors",
-        "",
-        "Each of these was planted on its own, and the run beside it was seen to fail. `tox -e sabotage` plants them",
-        "all again and writes this page; every run of the tests plants a tenth of them, another one each day.",
-        "",
-        f"{len(noticed) + len(survivors)} planted, {len(noticed)} noticed, {len(survivors)} survived.",
-        "",
-        "## The smallest error of a number that each claim notices",
-        "",
-        "| claim | error | part of the number | noticed in all |",
-        "|---|---|---|---|",
-    ]
-    for claim in sorted({plant.claim for plant in noticed if plant.claim}):
-        of_claim = [plant for plant in noticed if plant.claim == claim]
-        sized = sorted((plant.size, plant.error) for plant in of_claim if plant.size is not None)
-        size, error = (f"{sized[0][0]:.3g}", sized[0][1]) if sized else ("none was planted", "")
-        lines.append(f"| {claim} | {error} | {size} | {len(of_claim)} |")
-    for title, found in (("Survived", survivors), ("Noticed", noticed)):
-        runs = sorted({plant.noticed_by for plant in found})
-        if runs:
-            lines += ["", f"## {title}", "", "| by `pytest` | error | in |", "|---|---|---|"]
-        for name in runs:
-            lines += [f"| `{name}` | {p.error} | `{p.file}` |" for p in found if p.noticed_by == name]
-    return "\n".join(lines) + "\n"
 
 
 if __name__ == "__main__":
