@@ -70,7 +70,7 @@ def table(plants: list[Plant], record: dict[str, Seen]) -> str:
         "# Planted errors",
         "",
         "Each of these was planted on its own, and the run beside it was seen to fail, on the commit that is named.",
-        "`tox -e sabotage` plants those that are new or were changed, and writes this page; with `-- --again` it plants",
+        "`tox -e sabotage` plants those that are new or were changed, and writes this page; `-- --again` plants",
         "all. Every run of the tests plants a tenth of them, another one each day.",
         "",
         f"{len(plants)} errors: {len(noticed)} noticed, {len(survived)} survived, {len(unseen)} not planted yet.",
