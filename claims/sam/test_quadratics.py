@@ -11,6 +11,7 @@ from eosbench import Claim, Source
 from eosbench.dynamics import onset
 from eosbench.proof import Identity, prove_identity
 
+SPECTRUM = np.array([1.0, 0.7, 0.2])
 BASIS = np.linalg.qr(np.random.default_rng(4).normal(size=(3, 3)))[0]
 
 
@@ -133,9 +134,6 @@ two_cycle = Claim(
     ),
     expected="holds",
 )
-
-SPECTRUM = np.array([1.0, 0.7, 0.2])
-
 
 @two_cycle.check(
     eta=[0.3, 1.0, 1.8],  # λ_1 = 1
