@@ -135,6 +135,7 @@ two_cycle = Claim(
     expected="holds",
 )
 
+
 @two_cycle.check(
     eta=[0.3, 1.0, 1.8],  # λ_1 = 1
     controls={
