@@ -21,14 +21,12 @@ class Limit(NamedTuple):
         plus, minus: u + v and u - v.
         contracted: the sum of ln|1 - e²|, with e the step size times the gradient in beta.
         shift: the sum of ln|(1 + e)/(1 - e)| - 2 e.
-        largest: the largest |e|.
     """
 
     plus: jax.Array
     minus: jax.Array
     contracted: jax.Array
     shift: jax.Array
-    largest: jax.Array
 
 
 @partial(jax.jit, static_argnames="stochastic")
@@ -46,15 +44,13 @@ def limit(x, y, eta, key, stochastic):
         du, dv = jax.grad(loss)((u, v), i)
         # the gradient in beta, from the weights' own: du = g v and dv = g u
         e = eta * (du * v + dv * u) / (u**2 + v**2)
-        terms = Limit(
-            0.0, 0.0, jnp.log(jnp.abs(1 - e**2)), jnp.log(jnp.abs((1 + e) / (1 - e))) - 2 * e, jnp.abs(e) - sums.largest
-        )
-        sums = jax.tree.map(jnp.add, sums, terms._replace(largest=jnp.maximum(terms.largest, 0)))
-        return (u - eta * du, v - eta * dv), sums
+        contracted, shift = sums
+        shift += jnp.log(jnp.abs((1 + e) / (1 - e))) - 2 * e
+        return (u - eta * du, v - eta * dv), (contracted + jnp.log(jnp.abs(1 - e**2)), shift)
 
     first = jnp.full(DIMENSION, ALPHA), jnp.zeros(DIMENSION)
-    (u, v), sums = jax.lax.fori_loop(0, STEPS, step, (first, Limit(*jnp.zeros((5, DIMENSION)))))
-    return sums._replace(plus=u + v, minus=u - v)
+    (u, v), sums = jax.lax.fori_loop(0, STEPS, step, (first, (jnp.zeros(DIMENSION), jnp.zeros(DIMENSION))))
+    return Limit(u + v, u - v, *sums)
 
 
 def solution(x, y, scale, reference):
@@ -97,7 +93,7 @@ class Found:
         self.y = self.x @ np.where(np.arange(DIMENSION) < 2, [1.0, -0.7] * (DIMENSION // 2), 0.0)
         run = jax.tree.map(np.asarray, limit(self.x, self.y, eta, jax.random.key(seed), stochastic))
         self.beta = (run.plus**2 - run.minus**2) / 4
-        self.product, self.largest = np.abs(run.plus * run.minus), run.largest.max()
+        self.product = np.abs(run.plus * run.minus)
         self.scale, self.shift = ALPHA**2 * np.exp(run.contracted), run.shift
 
     def reference(self, share=1.0):

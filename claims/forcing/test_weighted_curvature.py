@@ -263,8 +263,8 @@ relative_progress = Claim(
     printed=(
         r"The relative progress of a step of gradient descent, $\frac{L(x - \eta g) - L(x)}{\eta |g|^2}$, is $-1 + "
         r"\eta\int_0^1 s\, \ell(s)\, ds$ with the secant curvature $\ell(s) = \frac{g \cdot (g - \nabla L(x - s\eta "
-        r"g))}{s\eta |g|^2}$, which is $-1 + \frac{\eta}{2} D$. Over a hundred steps of a small tanh network it is 0 "
-        "on average where it trains at the edge, to 0.01, and $-1$ to 0.01 with small steps."
+        r"g))}{s\eta |g|^2}$, which is $-1 + \frac{\eta}{2} D$. Over the last hundred of a thousand steps of a small "
+        "tanh network it is 0 on average where it trains at the edge, to 0.01, and $-1$ to 0.01 with small steps."
     ),
     expected="holds",
     uses=("forcing/weighted-curvature-identity",),

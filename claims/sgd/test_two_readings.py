@@ -24,7 +24,7 @@ def grows(eta, a):
 @jax.jit
 @partial(jax.vmap, in_axes=(0, None, None))
 def lasts(eta, a, drawn):
-    """The mean of log |x| over runs after the steps that were drawn, for each of them."""
+    """How log |x| grows in a step, on average over runs whose samples were drawn."""
     factors = sgd_maps(eta, a[:, None, None])[:, 0, 0]
     return jnp.log(jnp.abs(factors))[drawn].mean()
 
