@@ -1,7 +1,7 @@
 """The curvature along the steps of gradient descent, weighted by the squared gradient, and the loss that it costs.
 
-A tanh network of 88 parameters learns a sine on twenty points, from a start drawn for each case; bounds were fixed on
-three other starts.
+A tanh network of 88 parameters learns a sine on twenty points, from a start drawn for each case; what is said of it was
+fixed on forty other starts.
 """
 
 from functools import partial
@@ -192,11 +192,12 @@ needs_divergent_sum = Claim(
         r"end stays below its start that tends to 0 if and only if $\sum |g_t|^2$ diverges. On a quadratic with "
         r"eigenvalues $0 < \lambda_i < 2/\eta$ and a start $\sum_i c_i v_i$ on its eigenvectors the sum converges, and "
         r"the mean tends to $\frac{\sum_i \lambda_i q_i}{\sum_i q_i}$ with $q_i = \frac{\lambda_i c_i^2}{2 - "
-        r"\eta\lambda_i}$. Of a small tanh network the mean over a thousand steps is within 2 % of $2/\eta$ where it "
-        "trains at the edge, and comes nearer; with small steps it is below a tenth of it, and does not."
+        r"\eta\lambda_i}$. Of a small tanh network that trains at the edge it comes nearer to $2/\eta$ the longer the "
+        "run, and over the last thousand of three thousand steps it is there within 1 %; with small steps it is below "
+        r"a tenth of $2/\eta$ and moves away, though the sum goes on rising."
     ),
     expected="holds",
-    coarse="The tenth and the 2 % are bounds on runs that differ from start to start; what is exact is told to 2 %.",
+    coarse="The tenth is a bound, as what small steps leave differs from start to start; all else is told to 1 %.",
     uses=("forcing/weighted-curvature-identity",),
 )
 
@@ -231,14 +232,14 @@ def test_on_a_quadratic_it_stays_below(evidence, eta, forced=False, plain=False,
 )
 def test_at_the_edge_it_comes_to_two_over_eta(evidence, replicate=0, eta=0.8, two=2.0):
     found = Run(network, start(evidence.seed(replicate)), eta, 3000)
-    late = eta / 2 * np.asarray(sharpnesses(network, found.path[-50:]))
-    evidence.requires("at the edge, S within 10 % of 2/eta in the end", bool((abs(late - 1) < 0.1).all()))
-    deficit = two / 2 - found.weighted(found.curvature)
-    evidence.at_most("1 less the mean over 1000 steps, in units of 2/eta", deficit[999], 0.02)
-    evidence.at_most("that over 3000 steps, over that of 300", deficit[2999] / deficit[299], 0.6)
-    evidence.at_least(
-        "sum of |g|² over 3000 steps, over that of 300", found.square.sum() / found.square[:300].sum(), 1.1
-    )
+    sharpness = eta / 2 * np.asarray(sharpnesses(network, found.path[-50:]))
+    evidence.requires("at the edge, S within 10 % of 2/eta in the end", bool((abs(sharpness - 1) < 0.1).all()))
+    deficit = 1 - found.weighted(found.curvature)
+    evidence.monotone("1 less the mean over 300, 1000 and 3000 steps, in units of 2/eta", deficit[[299, 999, 2999]])
+    late = np.average(found.curvature[2000:], weights=found.square[2000:])
+    evidence.constant("mean over the last 1000 steps, in units of 2/eta", two / 2, late, 0.01)
+    risen = found.square.sum() / found.square[:300].sum()
+    evidence.at_least("sum of |g|² over 3000 steps, over that of 300", risen, 1.05)
     axes = ("steps", "1 - mean of D in units of 2/η")
     label = f"eta = {eta:g}, start {replicate}"
     evidence.series(label, np.arange(1, 3001), np.abs(deficit), axes=axes, scale="loglog")
@@ -247,12 +248,13 @@ def test_at_the_edge_it_comes_to_two_over_eta(evidence, replicate=0, eta=0.8, tw
 @needs_divergent_sum.check(replicate=[0, 1, 2], controls={"at the edge": dict(eta=0.8)})
 def test_with_small_steps_it_moves_away(evidence, replicate=0, eta=0.05):
     found = Run(network, start(evidence.seed(replicate)), eta, 3000)
-    late = eta / 2 * np.asarray(sharpnesses(network, found.path[-50:]))
-    evidence.requires("far from the edge, S below a half of 2/eta in the end", bool((late < 0.5).all()))
+    sharpness = eta / 2 * np.asarray(sharpnesses(network, found.path[-50:]))
+    evidence.requires("far from the edge, S below a half of 2/eta in the end", bool((sharpness < 0.5).all()))
     mean = found.weighted(found.curvature)
     evidence.at_most("mean over 1000 steps, in units of 2/eta", mean[999], 0.1)
-    evidence.at_most("mean over 3000 steps, over that of 300", mean[2999] / mean[299], 1)
-    evidence.at_least("sum of |g|² over 3000 steps, over that of 300", found.square.sum() / found.square[:300].sum(), 1)
+    evidence.monotone("mean over 300, 1000 and 3000 steps", mean[[299, 999, 2999]])
+    risen = found.square.sum() / found.square[:300].sum()
+    evidence.at_least("sum of |g|² over 3000 steps, over that of 300", risen, 1)
     axes = ("steps", "1 - mean of D in units of 2/η")
     evidence.series(f"eta = {eta:g}, start {replicate}", np.arange(1, 3001), 1 - mean, axes=axes, scale="loglog")
 
@@ -263,8 +265,8 @@ relative_progress = Claim(
     printed=(
         r"The relative progress of a step of gradient descent, $\frac{L(x - \eta g) - L(x)}{\eta |g|^2}$, is $-1 + "
         r"\eta\int_0^1 s\, \ell(s)\, ds$ with the secant curvature $\ell(s) = \frac{g \cdot (g - \nabla L(x - s\eta "
-        r"g))}{s\eta |g|^2}$, which is $-1 + \frac{\eta}{2} D$. Over the last hundred of a thousand steps of a small "
-        "tanh network it is 0 on average where it trains at the edge, to 0.01, and $-1$ to 0.01 with small steps."
+        r"g))}{s\eta |g|^2}$, which is $-1 + \frac{\eta}{2} D$. Over the last hundred of three thousand steps of a "
+        "small tanh network it is 0 on average where it trains at the edge, to 0.01, and $-1$ to 0.01 with small steps."
     ),
     expected="holds",
     uses=("forcing/weighted-curvature-identity",),
@@ -305,7 +307,7 @@ def test_a_step_by_the_secants_within_it(evidence, run, shift=0, power=1, share=
     },
 )
 def test_at_the_edge_it_is_zero_on_average(evidence, replicate=0, eta=0.8, share=1.0):
-    found = Run(network, start(evidence.seed(replicate)), eta, 1000)
+    found = Run(network, start(evidence.seed(replicate)), eta, 3000)
     evidence.constant(
         "1 + relative progress, mean of the last 100 steps", 1.0, share * found.secants[-100:].mean(), 0.01
     )
@@ -313,5 +315,5 @@ def test_at_the_edge_it_is_zero_on_average(evidence, replicate=0, eta=0.8, share
 
 @relative_progress.check(replicate=[0, 1, 2], controls={"at the edge": dict(eta=0.8)})
 def test_with_small_steps_it_is_minus_one(evidence, replicate=0, eta=0.05):
-    found = Run(network, start(evidence.seed(replicate)), eta, 1000)
+    found = Run(network, start(evidence.seed(replicate)), eta, 3000)
     evidence.constant("relative progress, mean of the last 100 steps", -1.0, -1 + found.secants[-100:].mean(), 0.01)
