@@ -116,12 +116,10 @@ class Ends(NamedTuple):
     """Where runs end, one for each theta = eta² f2²/C.
 
     Attributes:
-        eta: their step sizes.
         off: |z - z*| at the end.
         below: (2 - eta S)/eta² at the end, with the sharpness S of l(xy) there.
     """
 
-    eta: np.ndarray
     off: np.ndarray
     below: np.ndarray
 
@@ -138,7 +136,7 @@ def ends(loss, thetas, C, above=20.0, share=1.0):
     start = factors_of(z, balance(eta, above * thetas, f2, loss.minimizer))
     found = np.asarray(descend(loss.of, start, eta, np.ceil(30 / thetas).astype(int)))[:, -1, 0]
     top = np.asarray(sharpness(loss.of, found))
-    return Ends(eta, np.abs(found.prod(-1) - loss.minimizer), (2 - eta * top) / eta**2)
+    return Ends(np.abs(found.prod(-1) - loss.minimizer), (2 - eta * top) / eta**2)
 
 
 def extrapolated(coarse, fine):
