@@ -124,6 +124,14 @@ def test_an_outlier_makes_a_cycle_of_three(evidence, case, period=3):
     evidence.series(f"eta λ = {between[0]}", np.arange(7), path[:, 0], axes=axes)
 
 
+@jax.jit
+@partial(jax.vmap, in_axes=(0, 0, 0, 0, None))
+def tail(start, size, share, eta, steps):
+    """The last 120 of so many steps with a share of the weight at -size."""
+    points, shares = jnp.stack([jnp.ones(1), -size[None]]), jnp.stack([1 - share, share])
+    return descend(start[None], points, shares, eta, steps, records=120)[:, 0]
+
+
 below_critical_1d = Claim(
     "logistic/below-critical-1d",
     source=SOURCE,
@@ -131,14 +139,6 @@ below_critical_1d = Claim(
     expected="holds",
     uses=("logistic/stable-cycle",),
 )
-
-
-@jax.jit
-@partial(jax.vmap, in_axes=(0, 0, 0, 0, None))
-def tail(start, size, share, eta, steps):
-    """The last 120 of so many steps with a share of the weight at -size."""
-    points, shares = jnp.stack([jnp.ones(1), -size[None]]), jnp.stack([1 - share, share])
-    return descend(start[None], points, shares, eta, steps, records=120)[:, 0]
 
 
 @below_critical_1d.check(times=[0.9, 0.99], controls={"2 % above": dict(times=1.02), "1.3": dict(times=1.3)})
@@ -176,17 +176,6 @@ def test_no_run_cycles_below(evidence, times):
     evidence.equal("runs that neither converge nor move one way", int((~(still | one_way | nearer)).sum()), 0)
 
 
-stable_cycle_2d = Claim(
-    "logistic/stable-cycle-2d",
-    source=SOURCE,
-    printed=(
-        r"In higher dimensions, this is actually possible even for step sizes less than $1/\lambda$. [A data set such "
-        r"that GD converges to a stable cycle. In two dimensions, shown for step sizes of $0.343/\lambda$ and "
-        r"$0.0637/\lambda$.]"
-    ),
-    expected="holds",
-)
-
 SMALL = Example(
     (("0.8", "-0.14"), ("0.93", "0.43"), ("-33", "3.9"), ("-31", "0.59")),
     ("500", "750", "11", "10"),
@@ -198,6 +187,18 @@ SMALLER = Example(
     ("24200", "42900", "100", "127"),
     (0.68, -3.75),
     (0.83, -3.90),
+)
+
+
+stable_cycle_2d = Claim(
+    "logistic/stable-cycle-2d",
+    source=SOURCE,
+    printed=(
+        r"In higher dimensions, this is actually possible even for step sizes less than $1/\lambda$. [A data set such "
+        r"that GD converges to a stable cycle. In two dimensions, shown for step sizes of $0.343/\lambda$ and "
+        r"$0.0637/\lambda$.]"
+    ),
+    expected="holds",
 )
 
 
