@@ -1,14 +1,18 @@
-"""A cycle of gradient descent on logistic regression that attracts, and what eta λ_1 is at the minimum.
+"""Cycles of gradient descent on logistic regression that attract, for all step sizes of a range in units of 1/λ.
 
-The loss is the sum of a_i ln(1 + exp(-x_i·w)) with the weights divided by their sum, F(w) = w - eta ∇f(w). Of a box of
-starts about c, the images under F, F², ... are enclosed one after another, and with D the product of the enclosures of
-F' on them it is checked that
+The loss is the sum of a_i ln(1 + exp(-x_i·w)) with the weights divided by their sum, λ the largest eigenvalue of its
+Hessian at the minimum, and F(w) = w - eta ∇f(w). Boxes of step sizes follow one another without a gap. For each there
+is a box of starts about c; its images under F, F², ... are enclosed one after another, and with D the product of the
+enclosures of F' on them it is checked that
 
 1. F^p(c) + D (box - c) lies inside the box, and D shrinks the box: F^p has one fixed point there, which attracts all of
    the box;
-2. no image before the p-th meets the box: the period is p and no part of it;
+2. no image before the p-th meets the box: the period is p and no part of it.
+
+For all of them,
+
 3. by Newton's operator on another box the gradient vanishes at one point of it, which is the minimum, as f is convex;
-4. there eta times the largest eigenvalue of the Hessian lies between the bounds.
+4. there the first step size is less than the least one in question, and the last is more than the largest.
 """
 
 from collections.abc import Sequence
@@ -24,17 +28,33 @@ Matrix = list[Vector]
 def check_logistic_cycle(theorem: Fields, proof: Fields, steps: Steps) -> None:
     """Check a certificate of kind "logistic-cycle"."""
     points = [_numbers(row, "a sample") for row in theorem.list("points")]
-    descent = _Descent(points, _numbers(theorem.list("weights"), "the weights"), theorem.fraction("eta"))
-    period, between = theorem.fraction("period"), theorem.interval("between")
-    steps.hold(descent.eta > 0, "the step size is not positive")
+    descent = _Descent(points, _numbers(theorem.list("weights"), "the weights"))
+    period, times = theorem.fraction("period"), theorem.interval("times")
     steps.hold(period.denominator == 1 and 2 <= period <= 64, "the period is no whole number from 2 to 64")
-    dimension = len(points[0])
-    box = [Range.of(*ends) for ends in proof.intervals("start", dimension)]
+    first: Fraction | None = None
+    last: Fraction | None = None
+    for found in proof.list("boxes"):
+        fields = Fields(found, "a box")
+        low, high = fields.interval("eta")
+        steps.hold(low > 0, "a step size is not positive")
+        steps.hold(last is None or low == last, f"no box begins at the step size {last}, where one ends")
+        box = [Range.of(*ends) for ends in fields.intervals("start", len(points[0]))]
+        _check_cycle(descent, box, Range.of(low, high), int(period), steps)
+        fields.close()
+        steps.count("boxes")
+        first, last = (low if first is None else first), high
+    if first is None or last is None:
+        raise Refused("there is no box")
+    _check_range(descent, proof, (first, last), times, steps)
+
+
+def _check_cycle(descent: "_Descent", box: Vector, eta: Range, period: int, steps: Steps) -> None:
+    """Steps 1 and 2."""
     centre = [side.middle for side in box]
-    image, at, product = box, centre, _identity(dimension)
-    for number in range(1, int(period) + 1):
-        product = _times(descent.derivative(image), product)
-        image, at = descent.step(image), descent.step(at)
+    image, at, product = box, centre, _identity(len(box))
+    for number in range(1, period + 1):
+        product = _times(descent.derivative(image, eta), product)
+        image, at = descent.step(image, eta), descent.step(at, eta)
         apart = any(a.high < b.low or b.high < a.low for a, b in zip(image, box, strict=True))
         steps.hold(number == period or apart, f"after {number} steps the box may be met again")
     offset = [side - middle for side, middle in zip(box, centre, strict=True)]
@@ -44,17 +64,17 @@ def check_logistic_cycle(theorem: Fields, proof: Fields, steps: Steps) -> None:
         steps.hold(side.low < returned.low and returned.high < side.high, "the box is not taken into itself")
         half = max(side.high - middle.high, middle.low - side.low)
         steps.hold(max(abs(moved.low), abs(moved.high)) < half, "the box is not shrunk")
-    _check_minimum(descent, proof, between, steps)
 
 
-def _check_minimum(descent: "_Descent", proof: Fields, between: tuple[Fraction, Fraction], steps: Steps) -> None:
+def _check_range(
+    descent: "_Descent", proof: Fields, eta: tuple[Fraction, Fraction], times: tuple[Fraction, Fraction], steps: Steps
+) -> None:
     """Steps 3 and 4."""
     dimension = len(descent.points[0])
     box = [Range.of(*ends) for ends in proof.intervals("minimum", dimension)]
     inverse = [_numbers(row, "the inverse") for row in proof.list("inverse")]
-    steps.hold(
-        len(inverse) == dimension and all(len(row) == dimension for row in inverse), "the inverse has another size"
-    )
+    square = len(inverse) == dimension and all(len(row) == dimension for row in inverse)
+    steps.hold(square, "the inverse has another size")
     centre = [side.middle for side in box]
     gradient, hessian = descent.gradient(centre), descent.hessian(box)
     newton = [[Range.of(entry) for entry in row] for row in inverse]
@@ -63,24 +83,24 @@ def _check_minimum(descent: "_Descent", proof: Fields, between: tuple[Fraction, 
     for row, near, side, middle in zip(newton, rest, box, centre, strict=True):
         found = middle - _dot(row, gradient) + _dot(near, offset)
         steps.hold(side.low < found.low and found.high < side.high, "the gradient need not vanish in the box")
-    low, high = between
-    least, most = ([[-entry for entry in row] for row in descent.scaled(hessian)] for _ in between)
-    for k in range(dimension):
-        least[k][k], most[k][k] = least[k][k] + low, most[k][k] + high
-    steps.hold(all(minor.sign == 1 for minor in _minors(most)), f"eta times the sharpness may exceed {float(high):g}")
-    beyond = any(least[k][k].sign == -1 for k in range(dimension)) or (dimension == 2 and _minors(least)[1].sign == -1)
-    steps.hold(beyond, f"eta times the sharpness may be below {float(low):g}")
+    below, beyond = (
+        [[bound * int(i == j) - entry * size for j, entry in enumerate(row)] for i, row in enumerate(hessian)]
+        for bound, size in zip(times, eta, strict=True)
+    )
+    steps.hold(all(minor.sign == 1 for minor in _minors(below)), f"{times[0]}/λ may be less than all step sizes")
+    some = any(beyond[k][k].sign == -1 for k in range(dimension)) or _minors(beyond)[-1].sign == -1
+    steps.hold(some, f"{times[1]}/λ may be more than all step sizes")
 
 
 class _Descent:
     """Gradient descent on the samples."""
 
-    def __init__(self, points: list[list[Fraction]], weights: list[Fraction], eta: Fraction) -> None:
+    def __init__(self, points: list[list[Fraction]], weights: list[Fraction]) -> None:
         if not points or {len(point) for point in points} not in ({1}, {2}):
             raise Refused("the samples are not all of one number, or all of two")
         if len(weights) != len(points) or min(weights) <= 0:
             raise Refused("the weights are not one positive number for each sample")
-        self.points, self.eta = points, eta
+        self.points = points
         self.shares = [weight / sum(weights) for weight in weights]
 
     def gradient(self, w: Vector) -> Vector:
@@ -103,22 +123,17 @@ class _Descent:
             ]
         return total
 
-    def scaled(self, hessian: Matrix) -> Matrix:
-        """Times eta."""
-        return [[entry * self.eta for entry in row] for row in hessian]
-
-    def derivative(self, w: Vector) -> Matrix:
+    def derivative(self, w: Vector, eta: Range) -> Matrix:
         """F'."""
-        return _minus(_identity(len(w)), self.scaled(self.hessian(w)))
+        return _minus(_identity(len(w)), [[entry * eta for entry in row] for row in self.hessian(w)])
 
-    def step(self, w: Vector) -> Vector:
+    def step(self, w: Vector, eta: Range) -> Vector:
         """F, by the mean value theorem about the middle."""
         centre = [side.middle for side in w]
         offset = [side - middle for side, middle in zip(w, centre, strict=True)]
-        slopes = self.gradient(centre)
         return [
-            middle - slope * self.eta + _dot(row, offset)
-            for middle, slope, row in zip(centre, slopes, self.derivative(w), strict=True)
+            middle - slope * eta + _dot(row, offset)
+            for middle, slope, row in zip(centre, self.gradient(centre), self.derivative(w, eta), strict=True)
         ]
 
 

@@ -39,9 +39,7 @@ class CentralVelocity(NamedTuple):
     reason: str = ""
 
 
-def central_velocity(
-    loss: Loss, w: Float[ArrayLike, "p"], eta: float, rtol: float = 1e-9
-) -> CentralVelocity:
+def central_velocity(loss: Loss, w: Float[ArrayLike, "p"], eta: float, rtol: float = 1e-9) -> CentralVelocity:
     """The velocity at w of the flow that keeps the sharpness at most 2/eta, or why it has none.
 
     `dw/dt = -∇L - ½σ²∇S` with the least `σ² >= 0` for which dS/dt <= 0, where S = 2/eta to within `rtol`. The Hessian
