@@ -27,7 +27,7 @@ def hyperbola(z):
 
 
 def two_squares(z):
-    """Half the squared error of the product of four factors that are equal in pairs, (z²)."""
+    """Half of ½ (1 - xyzw)² with x = z and y = w, in the product xy: two of the factors share the gradient of four."""
     return (1 - z**2) ** 2 / 4
 
 

@@ -140,7 +140,7 @@ def test_the_curve_of_the_averaged_equations(evidence, two="2", rate="2"):
 def test_descent_follows_it(evidence, loss, shift=1.0, times=1.0, size=1.0):
     """From a quarter of the w of the curve, with an excess of 40 theta; the curve is met before that has halved.
 
-    w is the square of half the difference of two iterates. From record 10 to 60, (delta + theta) falls by exp(-5).
+    w is the square of half the difference of two iterates. From record 10 to 30, delta + theta falls by exp(-2).
     """
     f2, C, _ = law(LOSSES[loss])
     claimed, thetas, minimizer = size * law(LOSSES[loss], times).C, np.array([2e-4, 1e-4]), LOSSES[loss].minimizer

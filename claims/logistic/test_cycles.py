@@ -136,7 +136,7 @@ def tail(start, size, share, eta, steps):
 below_critical_1d = Claim(
     "logistic/below-critical-1d",
     source=SOURCE,
-    printed=(r"In one dimension, we show that a step size less than $1/\lambda$ suffices for global convergence."),
+    printed=r"In one dimension, we show that a step size less than $1/\lambda$ suffices for global convergence.",
     expected="holds",
     uses=("logistic/stable-cycle",),
 )
@@ -174,7 +174,7 @@ def test_no_run_cycles_below(evidence, times):
     still = off[:, -1] < 1e-9 * (1 + np.abs(where))
     one_way = (moves * np.sign(where - path[:, -1])[:, None] >= 0).all(1)
     nearer = off[:, 60:].max(1) < 0.9 * off[:, :60].max(1)
-    evidence.equal("runs that neither converge nor move one way", int((~(still | one_way | nearer)).sum()), 0)
+    evidence.at_most("runs that neither converge nor move one way", int((~(still | one_way | nearer)).sum()), 0)
 
 
 SMALL = Example(
@@ -215,10 +215,10 @@ stable_cycle_2d = Claim(
 def test_two_outliers_take_turns_with_the_others(evidence, case, period=2):
     """On the cycle both outliers are met, then neither; at the minimum one of them is, and that one wholly.
 
-    There both are far from their lines, where the Hessian is what the other samples make of it, small for all sizes of
-    the outliers. These were found by a search that began with an outlier split in two and lowered eta λ by changing the
-    data a little at a time; of 12 000 random sets of four samples at 0.95/λ, with eight starts each, none had a cycle.
-    It went on to 0.019/λ with five samples, which was followed with 40 digits.
+    There both are far from their lines, and the Hessian is mostly what the other samples make of it. These were found
+    by a search that began with an outlier split in two and lowered eta λ by changing the data a little at a time; of 12
+    000 random sets of four samples at 0.95/λ, with eight starts each, none had a cycle. It went on to 0.019/λ with five
+    samples, which was followed with 40 digits.
     """
     example, times = case
     path = prove(evidence, example, times, period)
