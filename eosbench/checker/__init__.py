@@ -13,6 +13,7 @@ from typing import Any
 from eosbench.checker.basin import check_basin
 from eosbench.checker.existence import check_existence
 from eosbench.checker.identity import check_identity
+from eosbench.checker.logistic_cycle import check_logistic_cycle
 from eosbench.checker.minimum import check_minimum
 from eosbench.checker.statement import same
 from eosbench.checker.steps import Fields, Refused, Steps
@@ -25,6 +26,7 @@ CHECKERS: dict[str, Callable[[Fields, Fields, Steps], None]] = {
     "basin": check_basin,
     "existence": check_existence,
     "identity": check_identity,
+    "logistic-cycle": check_logistic_cycle,
     "minimum": check_minimum,
     "trap": check_trap,
     "two-cycle": check_two_cycle,

@@ -1,6 +1,8 @@
 from eosbench.dynamics._alignment import angle_to_top as angle_to_top
 from eosbench.dynamics._alignment import projection_excess as projection_excess
 from eosbench.dynamics._batches import Batches as Batches
+from eosbench.dynamics._central_flow import CentralVelocity as CentralVelocity
+from eosbench.dynamics._central_flow import central_velocity as central_velocity
 from eosbench.dynamics._flows import Limit as Limit
 from eosbench.dynamics._flows import gradient_flow as gradient_flow
 from eosbench.dynamics._flows import limiting_flow as limiting_flow

@@ -9,6 +9,9 @@ from eosbench.proof._identity import Identity as Identity
 from eosbench.proof._identity import IdentityCertificate as IdentityCertificate
 from eosbench.proof._identity import prove_identity as prove_identity
 from eosbench.proof._jury import jury_identity as jury_identity
+from eosbench.proof._logistic_cycle import LogisticCycleCertificate as LogisticCycleCertificate
+from eosbench.proof._logistic_cycle import LogisticRegression as LogisticRegression
+from eosbench.proof._logistic_cycle import prove_logistic_cycle as prove_logistic_cycle
 from eosbench.proof._minimum import MinimumCertificate as MinimumCertificate
 from eosbench.proof._minimum import prove_minimum as prove_minimum
 from eosbench.proof._planar import prove_basin as prove_basin

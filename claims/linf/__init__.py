@@ -1,0 +1,1 @@
+"""Steepest descent in the maximum norm: which sharpness decides whether a step lowers the loss."""
