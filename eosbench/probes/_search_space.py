@@ -8,25 +8,44 @@ from jaxtyping import Array, Bool, Float, Int
 
 from eosbench.curvature._point import Product
 
+DECAY = 0.8
+"""How slowly the drift of a row forgets a fast change."""
+
 
 class Space(NamedTuple):
-    """Room for c vectors of length p."""
+    """Room for c vectors of length p, of which the first b are carried from step to step, the explorer as the last.
+
+    A row is *fresh* if it was multiplied in this step, else *stale*.
+    """
 
     basis: Float[Array, "c p"]  # orthonormal rows, `filled` of them, the others zero
-    images: Float[Array, "c p"]  # products of the fresh rows, zero elsewhere
+    outside: Float[Array, "c p"]  # of the products of fresh rows the part outside the space, zero for other rows
     projected: Float[Array, "c c"]
     fresh: Bool[Array, " c"]
-    ages: Float[Array, " c"]
+    ages: Float[Array, " c"]  # in steps, since the product
+    reach: Float[Array, " c"]  # of stale rows, the norm that `outside` had when they were multiplied
+    drift: Float[Array, " c"]  # how much a row of the matrix changes in a step, a decaying maximum
     filled: Int[Array, ""]
     hvps: Int[Array, ""]
 
+    @property
+    def live(self) -> Bool[Array, " c"]:
+        """The rows that are there."""
+        return jnp.arange(len(self.basis)) < self.filled
 
-def sorted_eigh(matrix: Float[Array, "c c"], mask: Bool[Array, " c"]) -> tuple[Array, Array]:
-    """Eigenpairs of the masked rows and columns, descending; the others' come last."""
-    matrix = jnp.where(mask[:, None] & mask[None, :], matrix, 0)
-    floor = -2 * jnp.abs(matrix).sum(1).max() - 1
-    values, vectors = jnp.linalg.eigh(matrix + jnp.diag(jnp.where(mask, 0, floor)), symmetrize_input=False)
-    return values[::-1], vectors[:, ::-1]
+    def norms_outside(self, combinations: Float[Array, "n c"]) -> Float[Array, " n"]:
+        """Of combinations of fresh rows, the norms of what their products have outside the space."""
+        squares = jnp.sum((combinations @ (self.outside @ self.outside.T)) * combinations, axis=1)
+        return jnp.sqrt(jnp.maximum(squares, 0))
+
+
+def eigenpairs(matrices: Float[Array, "n c c"], masks: Bool[Array, "n c"]) -> tuple[Array, Array]:
+    """Eigenpairs of the masked rows and columns of each, descending, vectors as rows; the others' come last."""
+    matrices = jnp.where(masks[:, :, None] & masks[:, None, :], matrices, 0)
+    floor = -2 * jnp.abs(matrices).sum(2).max(1) - 1
+    diagonal = jnp.where(masks, 0, floor[:, None])
+    values, vectors = jnp.linalg.eigh(matrices + jax.vmap(jnp.diag)(diagonal), symmetrize_input=False)
+    return values[:, ::-1], vectors[:, :, ::-1].mT
 
 
 def orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[Array, " p"]:
@@ -45,55 +64,59 @@ def orthonormal(vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
 
 
 def multiply(
-    product: Product,
-    space: Space,
-    b: int,
-    inside: Bool[Array, ""],
-    combination: Float[Array, " c"],
-    outside: Float[Array, " p"],
+    product: Product, space: Space, b: int, renew: Bool[Array, ""], row: Int[Array, ""], direction: Float[Array, " p"]
 ) -> Space:
-    """One more product: of a unit combination of stale rows (all among the first b) if `inside`, else of a new row."""
-    # A reflection among the stale rows brings the promising combination into one of them. Both cases are written
-    # without a branch, which would copy the space.
-    turned = jnp.argmax(jnp.abs(combination))
-    normal = (combination * jnp.where(combination[turned] < 0, 1, -1)).at[turned].add(-1)
-    length = normal @ normal
-    normal = jnp.where(inside & (length > 0), normal / jnp.sqrt(jnp.where(length > 0, length, 1)), 0)
-    reflection = jnp.eye(len(normal), dtype=normal.dtype) - 2 * jnp.outer(normal, normal)
-    block = space.basis[:b]  # every stale row is one of the carried ones
-    basis = space.basis.at[:b].set(block - 2 * jnp.outer(normal[:b], normal[:b] @ block))
-    projected = reflection @ space.projected @ reflection
-    ages = jnp.where(space.fresh, space.ages, reflection**2 @ space.ages)
-
-    row = jnp.where(inside, turned, space.filled)
-    vector = jnp.where(inside, basis[turned], orthogonal(outside, basis))
+    """One more product: of a row that is there if `renew`, else of a new one in this direction."""
+    # Both cases are written without a branch, which would copy the space.
+    row = jnp.where(renew, row, space.filled)
+    vector = jnp.where(renew, space.basis[row], orthogonal(direction, space.basis))
     image = product(vector)
-    basis = jax.lax.dynamic_update_slice(basis, vector[None], (row, 0))
+    basis = jax.lax.dynamic_update_slice(space.basis, vector[None], (row, 0))
     entries = basis @ image
-    projected = jax.lax.dynamic_update_slice(projected, entries[:, None], (0, row))
+    # What earlier products have along a new row is outside no more.
+    outside = space.outside - jnp.where(renew, 0, space.outside @ vector)[:, None] * vector[None, :]
+    outside = jax.lax.dynamic_update_slice(outside, (image - entries @ basis)[None], (row, 0))
+    # Seen where a row is renewed is how fast the matrix changes. A whole row, for one entry can stay what it was by
+    # chance; but without the explorer, which moves by itself. Of a new row nothing is known.
+    seen = space.live & (jnp.arange(len(entries)) != b - 1)
+    change = jnp.linalg.norm(jnp.where(seen, entries - space.projected[row], 0)) / jnp.maximum(space.ages[row], 1)
+    drift = jnp.where(renew, jnp.maximum(change, DECAY * space.drift[row]), space.drift.max())
+    projected = jax.lax.dynamic_update_slice(space.projected, entries[:, None], (0, row))
     projected = jax.lax.dynamic_update_slice(projected, entries[None, :], (row, 0))
     return Space(
         basis=basis,
-        images=jax.lax.dynamic_update_slice(space.images, image[None], (row, 0)),
+        outside=outside,
         projected=projected,
         fresh=space.fresh.at[row].set(True),
-        ages=ages.at[row].set(0),
-        filled=jnp.where(inside, space.filled, space.filled + 1),
+        ages=space.ages.at[row].set(0),
+        reach=space.reach.at[row].set(0),
+        drift=space.drift.at[row].set(jnp.where(row == b - 1, 0, drift)),
+        filled=jnp.where(renew, space.filled, space.filled + 1),
         hvps=space.hvps + 1,
     )
 
 
 def compress(space: Space, b: int) -> Space:
-    """Only the b largest fresh Ritz pairs, when the space is full."""
+    """Of the fresh rows only the largest Ritz vectors, as many as keep the block full; the stale ones as they are."""
     c = len(space.basis)
-    values, y = sorted_eigh(space.projected, space.fresh)
-    kept = jnp.arange(c) < jnp.minimum(b, space.fresh.sum())
-    keep = jnp.where(kept[None, :], y, 0).T
+    _, y = (found[0] for found in eigenpairs(space.projected[None], space.fresh[None]))
+    n = jnp.maximum(space.fresh[:b].sum(), 2)
+    rank = jnp.cumsum(space.fresh) - 1
+    kept = space.fresh & (rank < n)
+    stale = space.live & ~space.fresh
+    # The fresh rows that are kept take the first of their places.
+    keep = jnp.where(kept[:, None], y[rank], jnp.where(stale[:, None], jnp.eye(c, dtype=y.dtype), 0))
+    projected = keep @ space.projected @ keep.T
+    # What leaves the space of an image is outside from now on.
+    images = jnp.where(space.fresh[:, None], space.projected, 0)
+    left = jnp.where(kept[:, None], keep @ images - projected @ keep, 0)
     return space._replace(
         basis=keep @ space.basis,
-        images=keep @ space.images,
-        projected=jnp.diag(jnp.where(kept, values, 0)),
+        outside=jnp.where(kept[:, None], keep, 0) @ space.outside + left @ space.basis,
+        projected=projected,
         fresh=kept,
-        ages=jnp.zeros_like(space.ages),
-        filled=kept.sum(),
+        ages=jnp.where(stale, space.ages, 0),
+        reach=jnp.where(stale, space.reach, 0),
+        drift=jnp.where(stale, space.drift, jnp.where(kept, space.drift.max(), 0)),
+        filled=b + jnp.maximum(n - space.fresh[:b].sum(), 0),
     )

@@ -3,18 +3,19 @@
 A Davidson iteration whose search space is carried from step to step, for the Hessian changes little in a step. At each
 step, with the block of vectors from the step before:
 
-1. The wanted vectors, and the one other whose product is the oldest, are multiplied by the new Hessian: they are
-   *fresh*, the others *stale*.
+1. The largest vector is multiplied by the new Hessian, which makes it *fresh*; the others are *stale*.
 2. The projected matrix has new entries wherever one of the two vectors is fresh, by symmetry. Entries between stale
-   vectors stay what they were, and may by now be off by an *allowance*: how fast fresh entries were seen to change (the
+   vectors stay what they were, and may by now be off by an *allowance*: how fast renewed rows were seen to change (the
    *drift*), times their age.
-3. Ritz values come from fresh vectors alone. What a further product might raise them by is *promised* in two places:
-   *inside*, by a combination of stale vectors, if their entries grew by the allowance; and *outside*, by the part of
-   the residual that lies outside the space.
-4. The next product goes where more is promised, until what is promised for each wanted value is within the tolerance.
-5. The largest Ritz vectors over fresh and stale together are the next block, the wanted ones moved on by what the last
-   two steps tell. The last vector of the block is the *explorer*: power steps and a little chance, by which it sees an
-   eigenvalue that rises from outside.
+3. Ritz values come from fresh and stale vectors together. Each may be off in two ways: *inside* the space, by what the
+   allowance would change; and *outside*, by the part of the residual that lies outside the space, which is known of
+   fresh vectors, and of stale ones is what it was when they were multiplied (their *reach*).
+4. The next product goes where more can be off, to a stale vector or to a residual, until each error is accepted: for
+   the wanted values within the tolerance, and for the others below what would make them one of the wanted. For what is
+   missed otherwise is not a digit but a crossing.
+5. The largest Ritz vectors are the next block, the wanted ones moved on by what the last two steps tell. The last
+   vector of the block is the *explorer*: power steps and a little chance, by which it sees an eigenvalue that rises
+   from outside. It is multiplied every few steps.
 
 Beside LOBPCG, which also improves a block by a search space of residuals: vectors keep their entries of the projected
 matrix although the matrix has changed since, products are given one at a time to where they are needed, and the
@@ -34,12 +35,12 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_error
 from eosbench.curvature._dense import dense_spectrum
-from eosbench.curvature._lanczos import MAX_HVPS, dense_limit, lanczos
+from eosbench.curvature._lanczos import dense_limit, lanczos
 from eosbench.curvature._perturbation import moving
-from eosbench.curvature._point import Point, block_product
+from eosbench.curvature._point import Point
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
 from eosbench.curvature._unit import binary_unit
-from eosbench.probes._search_space import Space, compress, multiply, orthogonal, orthonormal, sorted_eigh
+from eosbench.probes._search_space import Space, compress, eigenpairs, multiply, orthogonal, orthonormal
 
 DENSE = 64
 """Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""
@@ -47,21 +48,31 @@ DENSE = 64
 CHANCE = 0.1
 """Share of a random direction in the explorer after each of its products."""
 
-DECAY = 0.8
-"""How slowly the allowance for stale entries forgets a fast change."""
+EXPLORE = 4
+"""Steps after which the explorer is multiplied again."""
 
-WORK = 4
-"""Rows of the search space beyond the block; it is compressed to the block when they are full."""
+TRUST = 10
+"""An error is never taken to be below the norm of what the product has outside the space, divided by this. It is 3 in a
+cold solve, where a small residual may be that of the wrong vector; here the vector was the right one a step ago."""
+
+MARGIN = 1.5
+"""A value that is not wanted is taken to rise by up to the norm of what its product has outside, divided by this."""
+
+ROOM = 4
+"""Rows of the search space beyond those that are carried; the fresh ones are compressed when they are full."""
+
+START_HVPS = 32
+"""Products of the cold solve at the start at most, for each vector carried."""
 
 
 class Track(NamedTuple):
     """What the probe records at a step; `Run.probes[name]` stacks them along a leading axis of measurements.
 
     Attributes:
-        values: the k largest eigenvalues, descending, shape (k,): Ritz values over vectors multiplied in this step, so
-            lower bounds up to the rounding of a product.
-        errors: estimates of how far each lies below its eigenvalue, shape (k,).
-        residuals: norms of H u - value u, shape (k,): some eigenvalue lies that near.
+        values: the k largest eigenvalues, descending, shape (k,): Ritz values over vectors of which some, and always
+            the one that leads, were multiplied in this step.
+        errors: estimates of how far each is from its eigenvalue, shape (k,).
+        residuals: norms of H u - value u, shape (k,), estimated where u rests on earlier products.
         converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
         hvps: Hessian-vector products spent in this step, scalar.
         block: Ritz values of all carried vectors, shape (block,), the first k of them close to `values`.
@@ -96,25 +107,27 @@ class Track(NamedTuple):
 
 
 class _State(NamedTuple):
-    vectors: Float[Array, "b+1 p"]  # the last one is the explorer
-    values: Float[Array, " b+1"]
-    ages: Float[Array, " b+1"]
+    vectors: Float[Array, "b p"]  # the last one is the explorer
+    values: Float[Array, " b"]
+    ages: Float[Array, " b"]
+    reach: Float[Array, " b"]
+    drift: Float[Array, " b"]
     wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
-    drift: Float[Array, ""]  # how much a value changes in a step, a decaying maximum
     key: PRNGKeyArray
 
     def times(self, unit: Float[Array, ""]) -> "_State":
-        return self._replace(values=unit * self.values, drift=unit * self.drift)
+        return self._replace(values=unit * self.values, reach=unit * self.reach, drift=unit * self.drift)
 
 
 class _Estimate(NamedTuple):
-    values: Float[Array, " k"]
-    errors: Float[Array, " k"]
-    residuals: Float[Array, " k"]
-    inside: Float[Array, " c"]  # the stale combination that promises most for the worst value
-    outside: Float[Array, " p"]  # the part of its residual outside the space
-    go_inside: Bool[Array, ""]
+    values: Float[Array, " c"]  # Ritz values over all rows, descending
+    ritz: Float[Array, "c c"]  # their vectors in the basis, as rows
+    errors: Float[Array, " b-1"]
+    residuals: Float[Array, " b-1"]
+    row: Int[Array, ""]  # the stale one that matters most for the worst of the values
+    direction: Float[Array, " p"]  # what its products have outside the space
+    renew: Bool[Array, ""]  # whether the row promises more than the direction
     met: Bool[Array, ""]
 
 
@@ -130,7 +143,7 @@ class Sharpness(eqx.Module):
     Attributes:
         k: how many values must meet the tolerance.
         rtol: tolerance of the error estimates relative to each value, between 0 and 1.
-        max_hvps: most products in one step, of which k + 1 are always spent; where they do not suffice, the step is
+        max_hvps: most products in one step, of which one is always spent; where they do not suffice, the step is
             marked as not converged.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
         seed: for the random directions.
@@ -155,17 +168,17 @@ class Sharpness(eqx.Module):
         if p <= dense_limit(self.k):
             cold = dense_spectrum(product, p, b + 1, self.rtol, dtype)
         else:
-            extra = b + 1 - self.k
-            cold = lanczos(product, p, self.k, self.rtol, MAX_HVPS, cold_key, dtype, guess=gradient, extra=extra)
-        wanted, ages, zero = cold.vectors[: self.k], jnp.ones(b + 1, dtype), jnp.zeros((), dtype)
-        still = jnp.zeros_like(wanted)
+            # All that are carried have to be right, not the wanted ones alone, for one of them may be the next to lead.
+            cold = lanczos(product, p, b, 2 * self.rtol, START_HVPS * b, cold_key, dtype, guess=gradient, extra=1)
+        wanted, ages = cold.vectors[: self.k], jnp.ones(b + 1, dtype)
         return _State(
             vectors=cold.vectors,
             values=cold.values,
             ages=ages,
+            reach=0 * ages,
+            drift=0 * ages,
             wanted=wanted,
-            motion=still,
-            drift=zero,
+            motion=jnp.zeros_like(wanted),
             key=key,
         )
 
@@ -200,119 +213,117 @@ class Sharpness(eqx.Module):
             return moving(track, point.product, spectrum.vectors, spectrum.simple), spectrum.vectors, None
 
         b = len(state.vectors)
-        room = b + max(WORK, b - self.k - 1)  # so that a full space has b fresh rows
-        # The wanted rows and the one with the oldest product are multiplied together.
-        chosen = jnp.append(jnp.arange(self.k), self.k + jnp.argmax(state.ages[self.k :]))
-        images = block_product(still, state.vectors[chosen])
-        unit = binary_unit(images)
+        unit = binary_unit(state.values)
         state = state.times(1 / unit)
-        space = _start(state, chosen, images / unit, room)
-        # How fast the matrix changes, seen in the rows that were just renewed. Whole rows, for one entry can stay what
-        # it was by chance; but for the explorer, which moves by itself.
-        moved = (space.projected[:b, :b] - jnp.diag(state.values))[:-1, :-1]
-        change = jnp.linalg.norm(moved, axis=1) / state.ages[:-1]
-        drift = jnp.maximum(jnp.where(space.fresh[: b - 1], change, 0).max(), DECAY * state.drift)
+        due = state.ages[-1] >= EXPLORE
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
             return still(vector) / unit
 
-        def unmet(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
-            space, estimate = carry
-            return ~estimate.met & (space.hvps < self.max_hvps) & jnp.isfinite(estimate.errors).all()
+        def explores(space: Space) -> Bool[Array, ""]:
+            return (space.hvps == 1) & due
 
-        def unmet_with_room(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
-            return unmet(carry) & (carry[0].filled < room)
+        def unfinished(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
+            space, estimate = carry
+            unmet = explores(space) | (~estimate.met & jnp.isfinite(estimate.errors).all())
+            return (space.hvps == 0) | (unmet & (space.hvps < self.max_hvps))
+
+        def is_full(space: Space) -> Bool[Array, ""]:
+            return space.filled == len(space.basis)
 
         def expand(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
             space, estimate = carry
-            space = multiply(product, space, b, estimate.go_inside, estimate.inside, estimate.outside)
-            return space, self._estimate(space, drift, b)
+            space = jax.lax.while_loop(is_full, lambda space: compress(space, b), space)  # once, if at all
+            first = space.hvps == 0
+            row = jnp.where(first, 0, jnp.where(explores(space), b - 1, estimate.row))
+            renew = first | explores(space) | estimate.renew
+            space = multiply(product, space, b, renew, row, estimate.direction)
+            return space, self._estimate(space, b)
 
-        def restart(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
-            space = compress(carry[0], b)
-            return jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
-
-        carry = jax.lax.while_loop(unmet_with_room, expand, (space, self._estimate(space, drift, b)))
-        space, estimate = jax.lax.while_loop(unmet, restart, carry)
-        state = _carry(space, state, drift).times(unit)
+        space = _start(state)
+        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b)))
+        space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
+        state = _carry(space, estimate, state).times(unit)
         track = Track(
-            values=unit * estimate.values,
-            errors=unit * estimate.errors,
-            residuals=unit * estimate.residuals,
+            values=unit * estimate.values[: self.k],
+            errors=unit * estimate.errors[: self.k],
+            residuals=unit * estimate.residuals[: self.k],
             converged=estimate.met & finite,
             hvps=space.hvps,
             block=state.values[:-1],
             ages=state.ages[:-1] - 1,
         )
         # Where neither they nor a derivative are asked for, the compiler leaves them out.
-        vectors = sorted_eigh(space.projected, space.fresh)[1][:, : self.k].T @ space.basis
+        vectors = estimate.ritz[: self.k] @ space.basis
         unseen = rounding(jnp.abs(state.values).max(), dtype)
         simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, unseen)
         return moving(track, point.product, vectors, simple), vectors, state
 
-    def _estimate(self, space: Space, drift: Float[Array, ""], b: int) -> _Estimate:
-        k, c = self.k, len(space.basis)
-        live = jnp.arange(c) < space.filled
-        stale = live & ~space.fresh
-        values, y = sorted_eigh(space.projected, space.fresh)
-        values, y = values[:k], y[:, :k].T
-        coupling = jnp.where(stale[None, :], y @ space.projected, 0)
-        outside = y @ space.images - (values[:, None] * y + coupling) @ space.basis
-        outside_norms = jnp.linalg.norm(outside, axis=1)
-        residuals = jnp.sqrt(outside_norms**2 + jnp.sum(coupling**2, axis=1))
+    def _estimate(self, space: Space, b: int) -> _Estimate:
+        k, stale = self.k, space.live & ~space.fresh
+        allowance = jnp.where(stale, space.drift.max() * space.ages, 0).at[b - 1].set(0)
+        matrices = jnp.stack([space.projected, space.projected + jnp.diag(allowance)])
+        (values, promised), (ritz, promising) = eigenpairs(matrices, jnp.stack([space.live, space.live]))
+        found, top = ritz[: b - 1], values[: b - 1]
+        inside = jnp.maximum(promised - values, 0)[: b - 1]
 
-        allowance = jnp.where(stale, drift * space.ages, 0)
-        promised, z = sorted_eigh(space.projected + jnp.diag(allowance), live)
-        gain_inside = jnp.maximum(promised[:k] - values, 0)
-        gap = jnp.maximum(values - promised[b - 2], 0)
-        gain_outside = trusted_error(outside_norms, gap)
-        errors = gain_inside + gain_outside
-        accepted = tolerance(values, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
-        worst = jnp.argmax(errors / accepted)
-        direction = jnp.where(stale, z[:, worst], 0)
+        fresh_part = jnp.where(space.fresh, found, 0)
+        known = space.norms_outside(fresh_part)
+        unknown = jnp.sqrt(jnp.where(stale, found**2, 0) @ space.reach**2)
+        outside = jnp.sqrt(known**2 + unknown**2)
+        gap = jnp.maximum(top - promised[b - 2], 0)
+        accepted = tolerance(top, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
+        # One that is not wanted may be off as long as it could not become one that is.
+        wanted = jnp.arange(b - 1) < k
+        errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), outside / MARGIN)
+        accepted = jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
+        ratios = errors / accepted
+        worst = jnp.argmax(ratios)
+        share = jnp.abs(promising[worst])
+        by_row = jnp.where(stale, share**2 * allowance + share * space.reach / TRUST, 0)
+        stale_error = inside + trusted_error(unknown, gap, TRUST)
         return _Estimate(
             values=values,
+            ritz=ritz,
             errors=errors,
-            residuals=residuals,
-            inside=direction / jnp.linalg.norm(direction),
-            outside=outside[worst],
-            go_inside=gain_inside[worst] > gain_outside[worst],
-            met=(errors <= accepted).all(),
+            residuals=jnp.sqrt(outside**2 + found**2 @ allowance**2),
+            row=jnp.argmax(by_row),
+            direction=fresh_part[worst] @ space.outside,
+            renew=(by_row.max() > 0) & (stale_error > trusted_error(known, gap, TRUST))[worst],
+            met=(ratios <= 1).all(),
         )
 
 
-def _start(state: _State, chosen: Int[Array, " f"], images: Float[Array, "f p"], c: int) -> Space:
-    """The carried rows, of which the chosen ones were multiplied."""
+def _start(state: _State) -> Space:
+    """The carried rows, none of which was multiplied yet."""
     b, p = state.vectors.shape
-    dtype = state.vectors.dtype
-    basis = jnp.concatenate([state.vectors, jnp.zeros((c - b, p), dtype)])
-    rows = basis @ images.T
-    projected = jnp.zeros((c, c), dtype).at[:b, :b].set(jnp.diag(state.values))
-    projected = projected.at[:, chosen].set(rows).at[chosen, :].set(rows.T)
-    middle = rows[chosen]
-    projected = projected.at[jnp.ix_(chosen, chosen)].set((middle + middle.T) / 2)
+    c, dtype = b + ROOM, state.vectors.dtype
+
+    def padded(array: Array) -> Array:
+        return jnp.concatenate([array, jnp.zeros((c - b, *array.shape[1:]), dtype)])
+
     return Space(
-        basis=basis,
-        images=jnp.zeros((c, p), dtype).at[chosen].set(images),
-        projected=projected,
-        fresh=jnp.zeros(c, bool).at[chosen].set(True),
-        ages=jnp.zeros(c, dtype).at[:b].set(state.ages).at[chosen].set(0),
+        basis=padded(state.vectors),
+        outside=jnp.zeros((c, p), dtype),
+        projected=jnp.diag(padded(state.values)),
+        fresh=jnp.zeros(c, bool),
+        ages=padded(state.ages),
+        reach=padded(state.reach),
+        drift=padded(state.drift),
         filled=jnp.asarray(b),
-        hvps=jnp.asarray(len(images)),
+        hvps=jnp.asarray(0),
     )
 
 
-def _carry(space: Space, state: _State, drift: Float[Array, ""]) -> _State:
+def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
     """The block for the next step: the largest Ritz vectors over fresh and stale rows together."""
-    c, b = len(space.basis), len(state.vectors)
-    live = jnp.arange(c) < space.filled
-    values, z = sorted_eigh(space.projected, live)
-    z = z[:, :b].T
+    b = len(state.vectors)
+    values, z = estimate.values[:b], estimate.ritz[:b]
     ages = z**2 @ space.ages + 1
+    fresh_part = jnp.where(space.fresh, z, 0)
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
-    step = jnp.where(space.fresh[None, :], z, 0) * jnp.where(values[0] > 0, 1 / values[0], 0)
-    vectors = (z - step @ space.projected) @ space.basis + step @ space.images
-    vectors = orthonormal(vectors)
+    step = fresh_part * jnp.where(values[0] > 0, 1 / values[0], 0)
+    vectors = orthonormal(z @ space.basis + step @ space.outside)
     wanted, motion, predicted = _predict(vectors, state)
 
     # The explorer's power steps find what rises from outside the block; a little chance keeps them from settling.
@@ -323,14 +334,14 @@ def _carry(space: Space, state: _State, drift: Float[Array, ""]) -> _State:
         return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
 
     last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
-    predicted = predicted.at[-1].set(last)
     return _State(
-        vectors=predicted,
-        values=values[:b],
+        vectors=predicted.at[-1].set(last),
+        values=values,
         ages=ages,
+        reach=jnp.sqrt(space.norms_outside(fresh_part) ** 2 + z**2 @ space.reach**2),
+        drift=jnp.sqrt(z**2 @ space.drift**2).at[-1].set(0),
         wanted=wanted,
         motion=motion,
-        drift=drift,
         key=key,
     )
 
