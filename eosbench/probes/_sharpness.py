@@ -51,6 +51,9 @@ CHANCE = 0.1
 EXPLORE = 4
 """Steps after which the explorer is multiplied again."""
 
+RENEW = 10
+"""Steps after which any other vector is, for a mixture of two may be on its way to one that rises."""
+
 TRUST = 10
 """An error is never taken to be below the norm of what the product has outside the space, divided by this. It is 3 in a
 cold solve, where a small residual may be that of the wrong vector; here the vector was the right one a step ago."""
@@ -123,8 +126,8 @@ class _State(NamedTuple):
 class _Estimate(NamedTuple):
     values: Float[Array, " c"]  # Ritz values over all rows, descending
     ritz: Float[Array, "c c"]  # their vectors in the basis, as rows
-    errors: Float[Array, " b-1"]
-    residuals: Float[Array, " b-1"]
+    errors: Float[Array, " b"]
+    residuals: Float[Array, " b"]
     row: Int[Array, ""]  # the stale one that matters most for the worst of the values
     direction: Float[Array, " p"]  # what its products have outside the space
     renew: Bool[Array, ""]  # whether the row promises more than the direction
@@ -215,17 +218,19 @@ class Sharpness(eqx.Module):
         b = len(state.vectors)
         unit = binary_unit(state.values)
         state = state.times(1 / unit)
-        due = state.ages[-1] >= EXPLORE
+        overdue = state.ages / jnp.full(b, RENEW, dtype).at[-1].set(EXPLORE)
+        oldest = jnp.argmax(overdue)
+        due = overdue[oldest] >= 1
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
             return still(vector) / unit
 
-        def explores(space: Space) -> Bool[Array, ""]:
-            return (space.hvps == 1) & due
+        def renews(space: Space) -> Bool[Array, ""]:
+            return (space.hvps == 1) & due & (oldest > 0)
 
         def unfinished(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
-            unmet = explores(space) | (~estimate.met & jnp.isfinite(estimate.errors).all())
+            unmet = renews(space) | (~estimate.met & jnp.isfinite(estimate.errors).all())
             return (space.hvps == 0) | (unmet & (space.hvps < self.max_hvps))
 
         def is_full(space: Space) -> Bool[Array, ""]:
@@ -235,8 +240,8 @@ class Sharpness(eqx.Module):
             space, estimate = carry
             space = jax.lax.while_loop(is_full, lambda space: compress(space, b), space)  # once, if at all
             first = space.hvps == 0
-            row = jnp.where(first, 0, jnp.where(explores(space), b - 1, estimate.row))
-            renew = first | explores(space) | estimate.renew
+            row = jnp.where(first, 0, jnp.where(renews(space), oldest, estimate.row))
+            renew = first | renews(space) | estimate.renew
             space = multiply(product, space, b, renew, row, estimate.direction)
             return space, self._estimate(space, b)
 
@@ -261,11 +266,11 @@ class Sharpness(eqx.Module):
 
     def _estimate(self, space: Space, b: int) -> _Estimate:
         k, stale = self.k, space.live & ~space.fresh
-        allowance = jnp.where(stale, space.drift.max() * space.ages, 0).at[b - 1].set(0)
+        allowance = jnp.where(stale, space.drift.max() * space.ages, 0)
         matrices = jnp.stack([space.projected, space.projected + jnp.diag(allowance)])
         (values, promised), (ritz, promising) = eigenpairs(matrices, jnp.stack([space.live, space.live]))
-        found, top = ritz[: b - 1], values[: b - 1]
-        inside = jnp.maximum(promised - values, 0)[: b - 1]
+        found, top = ritz[:b], values[:b]
+        inside = jnp.maximum(promised - values, 0)[:b]
 
         fresh_part = jnp.where(space.fresh, found, 0)
         known = space.norms_outside(fresh_part)
@@ -273,11 +278,11 @@ class Sharpness(eqx.Module):
         outside = jnp.sqrt(known**2 + unknown**2)
         gap = jnp.maximum(top - promised[b - 2], 0)
         accepted = tolerance(top, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
-        # One that is not wanted may be off as long as it could not become one that is.
-        wanted = jnp.arange(b - 1) < k
-        errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), outside / MARGIN)
-        accepted = jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
-        ratios = errors / accepted
+        # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector.
+        place = jnp.arange(b)
+        beyond = jnp.where(place < b - 1, outside / MARGIN, 0)
+        errors = inside + jnp.where(place < k, trusted_error(outside, gap, TRUST), beyond)
+        ratios = errors / jnp.where(place < k, accepted, accepted[k - 1] + top[k - 1] - top)
         worst = jnp.argmax(ratios)
         share = jnp.abs(promising[worst])
         by_row = jnp.where(stale, share**2 * allowance + share * space.reach / TRUST, 0)

@@ -61,7 +61,7 @@ def test_training_without_a_probe_is_plain_and_says_nothing():
 
 
 @pytest.mark.filterwarnings("ignore:params.*too short")
-@pytest.mark.parametrize("optimizer", [optax.sgd(0.2), optax.sgd(0.05, 0.9)])
+@pytest.mark.parametrize("optimizer", [optax.sgd(0.2), optax.sgd(0.01, 0.9)])
 def test_a_probe_measures_every_step_and_leaves_the_steps_as_they_are(optimizer):
     params = start(jnp.bfloat16)
     probes = {"sharpness": Sharpness(), "edge": EdgeDistance(optimizer), "params": lambda params: params}
