@@ -78,7 +78,8 @@ def multiply(
     outside = jax.lax.dynamic_update_slice(outside, (image - entries @ basis)[None], (row, 0))
     # Seen where a row is renewed is how fast the matrix changes. A whole row, for one entry can stay what it was by
     # chance; but without the explorer, which moves by itself. Of a new row nothing is known.
-    seen = space.live & (jnp.arange(len(entries)) != b - 1)
+    place = jnp.arange(len(entries))
+    seen = jnp.where(row == b - 1, place == b - 1, space.live & (place != b - 1))
     change = jnp.linalg.norm(jnp.where(seen, entries - space.projected[row], 0)) / jnp.maximum(space.ages[row], 1)
     drift = jnp.where(renew, jnp.maximum(change, DECAY * space.drift[row]), space.drift.max())
     projected = jax.lax.dynamic_update_slice(space.projected, entries[:, None], (0, row))
@@ -90,7 +91,7 @@ def multiply(
         fresh=space.fresh.at[row].set(True),
         ages=space.ages.at[row].set(0),
         reach=space.reach.at[row].set(0),
-        drift=space.drift.at[row].set(jnp.where(row == b - 1, 0, drift)),
+        drift=space.drift.at[row].set(drift),
         filled=jnp.where(renew, space.filled, space.filled + 1),
         hvps=space.hvps + 1,
     )

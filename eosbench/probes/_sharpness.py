@@ -266,7 +266,8 @@ class Sharpness(eqx.Module):
 
     def _estimate(self, space: Space, b: int) -> _Estimate:
         k, stale = self.k, space.live & ~space.fresh
-        allowance = jnp.where(stale, space.drift.max() * space.ages, 0)
+        drift = jnp.where(jnp.arange(len(stale)) == b - 1, 0, space.drift).max()
+        allowance = jnp.where(stale, drift * space.ages, 0)
         matrices = jnp.stack([space.projected, space.projected + jnp.diag(allowance)])
         (values, promised), (ritz, promising) = eigenpairs(matrices, jnp.stack([space.live, space.live]))
         found, top = ritz[:b], values[:b]
