@@ -32,19 +32,20 @@ def compiled(k):
     """The probe's two functions of a matrix, compiled once for all tests."""
     probe = Sharpness(k=k, rtol=RTOL)
     init = jax.jit(lambda matrix: probe.init(point(matrix)))
-    return init, jax.jit(lambda matrix, memory: probe.measure(point(matrix), memory))
+    return init, jax.jit(lambda matrix, memory: probe.eigenpairs(point(matrix), memory))
 
 
 def follow(path, k):
-    """For each matrix its eigenvalues, the track, and how many products were counted."""
+    """For each matrix its eigenvalues, the track, the residuals of its vectors, and how many products were counted."""
     init, measure = compiled(k)
     memory = init(jnp.asarray(path[0]))
     for matrix in path:
         jax.effects_barrier()
         counted.clear()
-        track, memory = jax.block_until_ready(measure(jnp.asarray(matrix), memory))
+        track, vectors, memory = jax.block_until_ready(measure(jnp.asarray(matrix), memory))
         jax.effects_barrier()
-        yield np.linalg.eigvalsh(matrix)[::-1], jax.tree.map(np.asarray, track), len(counted)
+        residuals = np.linalg.norm(vectors @ matrix - track.values[:, None] * vectors, axis=1)
+        yield np.linalg.eigvalsh(matrix)[::-1], jax.tree.map(np.asarray, track), residuals, len(counted)
 
 
 def spectrum(*tops):
@@ -66,6 +67,9 @@ def around(tops, motion):
 PATHS = {
     "drifting": around([10, 9.5, 9, 6, 4], lambda t: 0.02 * t * noise(1)),
     "to and fro": around([10, 9.9, 9.7, 6, 4], lambda t: 0.5 * (-1) ** t * noise(1) + 0.01 * t * noise(2)),
+    "to and fro in a narrow gap": around(
+        [10, 9.9, 9.7, 6, 4], lambda t: 0.5 * (-1) ** t * noise(40) + 0.01 * t * noise(41)
+    ),
     "noisy": around([10, 9.5, 9, 6, 4], lambda t: 0.05 * noise(t)),
     "a cluster": around([10, 9.99, 9.98, 9.97, 9.96, 9.95], lambda t: 0.01 * t * noise(1)),
 }
@@ -75,41 +79,37 @@ CASES = [*((path, 1) for path in PATHS), ("to and fro", 3), ("a cluster", 3)]
 @pytest.mark.parametrize(("path", "k"), CASES)
 def test_each_field_beside_the_whole_matrix(path, k):
     closest = 0.0
-    for t, (exact, track, products) in enumerate(follow(PATHS[path], k)):
+    for t, (exact, track, residuals, products) in enumerate(follow(PATHS[path], k)):
         rounding = 1e-13 * np.abs(exact).max()
-        deficit = exact[:k] - track.values
-        assert (deficit >= -rounding).all(), t
-        assert (deficit <= track.errors + rounding).all(), t
-        closest = max(closest, (deficit / (track.errors + rounding)).max())
+        deviation = np.abs(exact[:k] - track.values)
+        assert (deviation <= track.errors + rounding).all(), t
+        closest = max(closest, (deviation / (track.errors + rounding)).max())
         assert (np.diff(track.values) <= 0).all(), t
 
+        print(t, (residuals / (track.residuals + rounding)).max())
         assert (np.abs(exact[:, None] - track.values).min(0) <= track.residuals + rounding).all(), t
-        # r² = <u, (H - θ)² u> lies between the deficit times the distances to the next and to the smallest eigenvalue.
-        theta, top = track.values[0], max(deficit[0], 0)
-        slack = 3 * np.sqrt(rounding)
-        assert np.sqrt(top * max(theta - exact[1], 0)) <= track.residuals[0] + slack, t
-        assert track.residuals[0] <= np.sqrt(top * (theta - exact[-1])) + slack, t
 
         assert track.converged == (track.errors <= RTOL * np.abs(track.values) + rounding).all(), t
         assert track.hvps == products, t
         np.testing.assert_allclose(track.block[:k], track.values, rtol=2 * RTOL)
         assert (np.diff(track.block) <= 0).all(), t
         assert (track.ages > -1e-9).all(), t
-    if path == "to and fro":  # there the estimate is not far above the error, so that half of it would be noticed
+    if (path, k) == ("a cluster", 3):  # there the estimate is not far above the error: half of it would be noticed
         assert closest > 0.5
 
 
 def test_ages_count_the_steps_since_a_product():
-    ages = [track.ages for _, track, _ in follow([PATHS["drifting"][0]] * 30, 1)][10:]
+    ages = [track.ages for _, track, *_ in follow([PATHS["drifting"][0]] * 40, 1)][10:]
     np.testing.assert_allclose(ages, np.round(ages), atol=1e-9)
     for before, after in zip(np.round(ages[:-1]), np.round(ages[1:]), strict=True):
         np.testing.assert_array_equal(after, np.where(after == 0, 0, before + 1))
-    assert {age for row in np.round(ages) for age in row} == {0, 1, 2, 3}  # of the other four one is multiplied in turn
+    assert (np.round(ages)[:, 0] == 0).all()  # the largest is multiplied at every step
+    assert np.max(ages) == pytest.approx(10)  # and the others when they are ten steps old, unless the explorer is due
 
 
 def test_an_eigenvalue_that_rises_from_nothing_is_seen_by_chance_alone():
     """For sixty steps its row of the matrix is zero, so that no product has any part along it."""
     path = [spectrum(10, 9, 8, 7, 6, 0.5 * max(t - 60, 0)) for t in range(115)]
-    values = np.array([track.values[0] for _, track, _ in follow(path, 1)])
+    values = np.array([track.values[0] for _, track, *_ in follow(path, 1)])
     np.testing.assert_allclose(values[:80], 10, rtol=RTOL)
     np.testing.assert_allclose(values[-1], 27, rtol=RTOL)
