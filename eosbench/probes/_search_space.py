@@ -25,6 +25,7 @@ class Space(NamedTuple):
     ages: Float[Array, " c"]  # in steps, since the product
     reach: Float[Array, " c"]  # of stale rows, the norm that `outside` had when they were multiplied
     drift: Float[Array, " c"]  # how much a row of the matrix changes in a step, a decaying maximum
+    spread: Float[Array, ""]  # how much `outside` grows in a step, likewise
     filled: Int[Array, ""]
     hvps: Int[Array, ""]
 
@@ -75,12 +76,15 @@ def multiply(
     entries = basis @ image
     # What earlier products have along a new row is outside no more.
     outside = space.outside - jnp.where(renew, 0, space.outside @ vector)[:, None] * vector[None, :]
-    outside = jax.lax.dynamic_update_slice(outside, (image - entries @ basis)[None], (row, 0))
+    beyond = image - entries @ basis
+    outside = jax.lax.dynamic_update_slice(outside, beyond[None], (row, 0))
     # Seen where a row is renewed is how fast the matrix changes. A whole row, for one entry can stay what it was by
     # chance; but without the explorer, which moves by itself. Of a new row nothing is known.
     place = jnp.arange(len(entries))
     seen = jnp.where(row == b - 1, place == b - 1, space.live & (place != b - 1))
-    change = jnp.linalg.norm(jnp.where(seen, entries - space.projected[row], 0)) / jnp.maximum(space.ages[row], 1)
+    age = jnp.maximum(space.ages[row], 1)
+    change = jnp.linalg.norm(jnp.where(seen, entries - space.projected[row], 0)) / age
+    growth = jnp.maximum((jnp.linalg.norm(beyond) - space.reach[row]) / age, DECAY * space.spread)
     drift = jnp.where(renew, jnp.maximum(change, DECAY * space.drift[row]), space.drift.max())
     projected = jax.lax.dynamic_update_slice(space.projected, entries[:, None], (0, row))
     projected = jax.lax.dynamic_update_slice(projected, entries[None, :], (row, 0))
@@ -92,6 +96,7 @@ def multiply(
         ages=space.ages.at[row].set(0),
         reach=space.reach.at[row].set(0),
         drift=space.drift.at[row].set(drift),
+        spread=jnp.where(renew & (row != b - 1), growth, space.spread),
         filled=jnp.where(renew, space.filled, space.filled + 1),
         hvps=space.hvps + 1,
     )

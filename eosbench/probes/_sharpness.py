@@ -54,7 +54,7 @@ EXPLORE = 4
 RENEW = 10
 """Steps after which any other vector is, for a mixture of two may be on its way to one that rises."""
 
-TRUST = 10
+TRUST = 8
 """An error is never taken to be below the norm of what the product has outside the space, divided by this. It is 3 in a
 cold solve, where a small residual may be that of the wrong vector; here the vector was the right one a step ago."""
 
@@ -115,12 +115,14 @@ class _State(NamedTuple):
     ages: Float[Array, " b"]
     reach: Float[Array, " b"]
     drift: Float[Array, " b"]
+    spread: Float[Array, ""]
     wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
     key: PRNGKeyArray
 
     def times(self, unit: Float[Array, ""]) -> "_State":
-        return self._replace(values=unit * self.values, reach=unit * self.reach, drift=unit * self.drift)
+        scaled = {name: unit * getattr(self, name) for name in ("values", "reach", "drift", "spread")}
+        return self._replace(**scaled)
 
 
 class _Estimate(NamedTuple):
@@ -180,6 +182,7 @@ class Sharpness(eqx.Module):
             ages=ages,
             reach=0 * ages,
             drift=0 * ages,
+            spread=jnp.zeros((), dtype),
             wanted=wanted,
             motion=jnp.zeros_like(wanted),
             key=key,
@@ -275,15 +278,17 @@ class Sharpness(eqx.Module):
 
         fresh_part = jnp.where(space.fresh, found, 0)
         known = space.norms_outside(fresh_part)
-        unknown = jnp.sqrt(jnp.where(stale, found**2, 0) @ space.reach**2)
+        # Of a wanted one it may have grown since; of the others only what is lasting matters.
+        wanted = jnp.arange(b) < k
+        reach = space.reach + jnp.where(wanted, space.spread, 0)[:, None] * space.ages
+        unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
         outside = jnp.sqrt(known**2 + unknown**2)
         gap = jnp.maximum(top - promised[b - 2], 0)
         accepted = tolerance(top, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
         # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector.
-        place = jnp.arange(b)
-        beyond = jnp.where(place < b - 1, outside / MARGIN, 0)
-        errors = inside + jnp.where(place < k, trusted_error(outside, gap, TRUST), beyond)
-        ratios = errors / jnp.where(place < k, accepted, accepted[k - 1] + top[k - 1] - top)
+        beyond = (outside / MARGIN).at[-1].set(0)
+        errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), beyond)
+        ratios = errors / jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
         worst = jnp.argmax(ratios)
         share = jnp.abs(promising[worst])
         by_row = jnp.where(stale, share**2 * allowance + share * space.reach / TRUST, 0)
@@ -316,6 +321,7 @@ def _start(state: _State) -> Space:
         ages=padded(state.ages),
         reach=padded(state.reach),
         drift=padded(state.drift),
+        spread=state.spread,
         filled=jnp.asarray(b),
         hvps=jnp.asarray(0),
     )
@@ -346,6 +352,7 @@ def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
         ages=ages,
         reach=jnp.sqrt(space.norms_outside(fresh_part) ** 2 + z**2 @ space.reach**2),
         drift=jnp.sqrt(z**2 @ space.drift**2).at[-1].set(0),
+        spread=space.spread,
         wanted=wanted,
         motion=motion,
         key=key,
