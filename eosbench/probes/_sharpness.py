@@ -290,8 +290,7 @@ class Sharpness(eqx.Module):
         errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), beyond)
         ratios = errors / jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
         worst = jnp.argmax(ratios)
-        share = jnp.abs(promising[worst])
-        by_row = jnp.where(stale, share**2 * allowance + share * space.reach / TRUST, 0)
+        by_row = jnp.where(stale, promising[worst] ** 2 * allowance + jnp.abs(found * reach)[worst] / TRUST, 0)
         stale_error = inside + trusted_error(unknown, gap, TRUST)
         return _Estimate(
             values=values,

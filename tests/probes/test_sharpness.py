@@ -85,7 +85,7 @@ def test_a_starved_step_is_marked():
 
 
 def test_k_larger_than_the_default_block():
-    track = follow(crossing, 20, k=6, max_hvps=96)  # the sixth is the edge of the bulk, where neighbours are near
+    track = follow(crossing, 20, k=6)
     assert track.values.shape == (20, 6)
     assert track.converged.all()
 

@@ -86,7 +86,6 @@ def test_each_field_beside_the_whole_matrix(path, k):
         closest = max(closest, (deviation / (track.errors + rounding)).max())
         assert (np.diff(track.values) <= 0).all(), t
 
-        print(t, (residuals / (track.residuals + rounding)).max())
         assert (np.abs(exact[:, None] - track.values).min(0) <= track.residuals + rounding).all(), t
 
         assert track.converged == (track.errors <= RTOL * np.abs(track.values) + rounding).all(), t
@@ -104,7 +103,7 @@ def test_ages_count_the_steps_since_a_product():
     for before, after in zip(np.round(ages[:-1]), np.round(ages[1:]), strict=True):
         np.testing.assert_array_equal(after, np.where(after == 0, 0, before + 1))
     assert (np.round(ages)[:, 0] == 0).all()  # the largest is multiplied at every step
-    assert np.max(ages) == pytest.approx(10)  # and the others when they are ten steps old, unless the explorer is due
+    assert 10 <= np.round(np.max(ages)) <= 11  # and the others when they are ten steps old, or the step after
 
 
 def test_an_eigenvalue_that_rises_from_nothing_is_seen_by_chance_alone():
