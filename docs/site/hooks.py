@@ -1,4 +1,4 @@
-"""What makes a site of these pages: the README and the reference as pages, and formulas as MathML, so that no script is needed."""
+"""What makes the site: README and reference as pages, and formulas as MathML, so that no script is needed."""
 
 import ast
 import re
