@@ -64,6 +64,8 @@ def on_page_markdown(markdown, page, config, files):
             markdown,
             flags=re.MULTILINE,
         )
+    if page.file.src_uri.startswith("results/"):
+        page.meta["hide"] = ["toc"]  # the tables are wide
     page.meta["formulas"] = formulas = []
 
     def set_aside(found):
