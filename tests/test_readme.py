@@ -3,6 +3,8 @@
 import re
 import subprocess
 import sys
+import tomllib
+from collections import Counter
 from pathlib import Path
 
 from eosbench import catalogue
@@ -47,6 +49,41 @@ def test_the_tutorial_gives_its_report_in_another_project(pytester):
     assert done.ret == 0
     done.stdout.fnmatch_lines(["*momentum/threshold*holds*3/3*1/1 fired*"])
     assert (pytester.path / "claims-report" / "report.html").exists()
+
+
+def found(kept):
+    """What CLAIMS.md says in numbers, as the second sentence of the README has it."""
+    rows = re.findall(
+        r"^\| `.+?` \| \S+ ([a-z ]+)(?:, [a-z ]+)? \| (\w+|–)[^|]*\|.*?\| (?:(\d+)/(\d+) fired|–)", kept, re.M
+    )
+    verdicts = Counter(verdict for verdict, *_ in rows)
+    fired, planned = (sum(int(row[i] or 0) for row in rows) for i in (2, 3))
+    assert fired == planned
+    proved = sum(grade == "proved" for _, grade, *_ in rows)
+    return (
+        f"Of {len(rows)} statements {verdicts['holds']} hold as printed, {verdicts['corrected']} hold once they are "
+        f"corrected, {verdicts['refuted']} are refuted and {verdicts['out of scope']} are out of scope; all {fired} "
+        f"controls fired, and {proved} verdicts rest on a proof."
+    )
+
+
+def test_the_second_sentence_says_what_was_found():
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert (
+        found((ROOT / "docs" / "results" / "CLAIMS.md").read_text(encoding="utf-8")) in text.partition("Papers on")[0]
+    )
+
+
+def test_every_document_is_listed():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    documents = tomllib.loads((ROOT / "claims" / "documents.toml").read_text(encoding="utf-8"))
+    titles = [entry["title"] for key, entry in documents.items() if key != "eosbench-statements"]
+    assert [title for title in titles if title not in text] == []
+
+
+def test_the_pages_and_figures_it_links_exist():
+    links = re.findall(r"\]\(([^)#]+)", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert [link for link in links if not link.startswith("https://") and not (ROOT / link).exists()] == []
 
 
 def test_the_results_kept_in_the_docs_are_those_of_the_claims():
