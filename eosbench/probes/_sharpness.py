@@ -280,7 +280,7 @@ class Sharpness(eqx.Module):
         known = space.norms_outside(fresh_part)
         # Of a wanted one it may have grown since; of the others only what is lasting matters.
         wanted = jnp.arange(b) < k
-        reach = space.reach + jnp.where(wanted, space.spread, 0)[:, None] * space.ages
+        reach = space.reach[None, :] + jnp.where(wanted, space.spread, 0)[:, None] * space.ages[None, :]
         unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
         outside = jnp.sqrt(known**2 + unknown**2)
         gap = jnp.maximum(top - promised[b - 2], 0)
@@ -308,6 +308,7 @@ def _start(state: _State) -> Space:
     """The carried rows, none of which was multiplied yet."""
     b, p = state.vectors.shape
     c, dtype = b + ROOM, state.vectors.dtype
+    largest = jnp.abs(state.values).max()  # a Hessian that fades has no use for the changes that it once had
 
     def padded(array: Array) -> Array:
         return jnp.concatenate([array, jnp.zeros((c - b, *array.shape[1:]), dtype)])
@@ -319,8 +320,8 @@ def _start(state: _State) -> Space:
         fresh=jnp.zeros(c, bool),
         ages=padded(state.ages),
         reach=padded(state.reach),
-        drift=padded(state.drift),
-        spread=state.spread,
+        drift=padded(jnp.minimum(state.drift, largest)),
+        spread=jnp.minimum(state.spread, largest),
         filled=jnp.asarray(b),
         hvps=jnp.asarray(0),
     )
