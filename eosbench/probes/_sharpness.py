@@ -268,6 +268,7 @@ class Sharpness(eqx.Module):
         return moving(track, point.product, vectors, simple), vectors, state
 
     def _estimate(self, space: Space, b: int) -> _Estimate:
+        """What each carried value may be off by, and where the next product goes."""
         k, stale = self.k, space.live & ~space.fresh
         drift = jnp.where(jnp.arange(len(stale)) == b - 1, 0, space.drift).max()
         allowance = jnp.where(stale, drift * space.ages, 0)
@@ -278,7 +279,8 @@ class Sharpness(eqx.Module):
 
         fresh_part = jnp.where(space.fresh, found, 0)
         known = space.norms_outside(fresh_part)
-        # Of a wanted one it may have grown since; of the others only what is lasting matters.
+        # What lay outside may have grown since. For the wanted ones that counts; with it for the others too, twice as
+        # many products would be spent where no crossing was near.
         wanted = jnp.arange(b) < k
         reach = space.reach[None, :] + jnp.where(wanted, space.spread, 0)[:, None] * space.ages[None, :]
         unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
