@@ -51,8 +51,9 @@ def eigenpairs(matrices: Float[Array, "n c c"], masks: Bool[Array, "n c"]) -> tu
 
 def orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[Array, " p"]:
     """The normalized part of a vector outside orthonormal rows (zero rows do no harm)."""
-    vector = vector / jnp.linalg.norm(vector)
-    vector = vector - (basis @ vector) @ basis
+    for _ in range(2):  # what is left of a vector that lies in the space is not outside it after one turn
+        vector = vector / jnp.linalg.norm(vector)
+        vector = vector - (basis @ vector) @ basis
     return vector / jnp.linalg.norm(vector)
 
 

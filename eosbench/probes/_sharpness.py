@@ -134,6 +134,7 @@ class _Estimate(NamedTuple):
     direction: Float[Array, " p"]  # what its products have outside the space
     renew: Bool[Array, ""]  # whether the row promises more than the direction
     met: Bool[Array, ""]
+    stuck: Bool[Array, ""]  # whether there is nothing to multiply
 
 
 def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
@@ -233,7 +234,7 @@ class Sharpness(eqx.Module):
 
         def unfinished(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
-            unmet = renews(space) | (~estimate.met & jnp.isfinite(estimate.errors).all())
+            unmet = renews(space) | (~estimate.met & ~estimate.stuck & jnp.isfinite(estimate.errors).all())
             return (space.hvps == 0) | (unmet & (space.hvps < self.max_hvps))
 
         def is_full(space: Space) -> Bool[Array, ""]:
@@ -251,7 +252,10 @@ class Sharpness(eqx.Module):
         space = _start(state)
         blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b)))
         space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
-        state = _carry(space, estimate, state).times(unit)
+        # Where nothing could be measured the memory stays, for the next point may be finite again.
+        after = _carry(space, estimate, state)
+        usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(after.vectors).all()
+        state = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state).times(unit)
         track = Track(
             values=unit * estimate.values[: self.k],
             errors=unit * estimate.errors[: self.k],
@@ -290,19 +294,24 @@ class Sharpness(eqx.Module):
         # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector.
         beyond = (outside / MARGIN).at[-1].set(0)
         errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), beyond)
-        ratios = errors / jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
-        worst = jnp.argmax(ratios)
+        accepted = jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
+        worst = jnp.argmax(jnp.where(errors > accepted, errors / accepted, 0))
         by_row = jnp.where(stale, promising[worst] ** 2 * allowance + jnp.abs(found * reach)[worst] / TRUST, 0)
         stale_error = inside + trusted_error(unknown, gap, TRUST)
+        direction = fresh_part[worst] @ space.outside
+        leads, matters = (direction != 0).any(), by_row.max() > 0
+        renew = matters & (stale_error > trusted_error(known, gap, TRUST))[worst]
+        renew = stale.any() & (renew | ~leads)
         return _Estimate(
             values=values,
             ritz=ritz,
             errors=errors,
             residuals=jnp.sqrt(outside**2 + found**2 @ allowance**2),
-            row=jnp.argmax(by_row),
-            direction=fresh_part[worst] @ space.outside,
-            renew=(by_row.max() > 0) & (stale_error > trusted_error(known, gap, TRUST))[worst],
-            met=(ratios <= 1).all(),
+            row=jnp.argmax(jnp.where(matters, by_row, jnp.where(stale, space.ages, -1))),
+            direction=direction,
+            renew=renew,
+            met=(errors <= accepted).all(),
+            stuck=~renew & ~leads,
         )
 
 
