@@ -25,6 +25,13 @@ jax.monitoring.register_event_duration_secs_listener(
 )
 
 
+@pytest.fixture(autouse=True, scope="module")
+def forget_what_was_compiled() -> Generator[None]:
+    """Each program that JAX keeps holds some of the memory maps that the system grants a process, and they run out."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call() -> Generator[None]:
     """Under JAX_NUMPY_DTYPE_PROMOTION=strict, skip what optax cannot do: its own code multiplies floats by counts."""

@@ -95,6 +95,24 @@ def read_loss(loss: Callable[..., Array], params: PyTree[Array], *batch: PyTree[
     return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants)
 
 
+def read_copied_loss(loss: Callable[..., Array], given: Any, params: PyTree[Array], *batch: PyTree[Array]) -> Recorded:
+    """A loss read at `params`, which are float32 copies of those `given` in half precision, or the same.
+
+    Raises:
+        TypeError: it takes no copies, for its other arrays are of the short dtype.
+    """
+    try:
+        return read_loss(loss, params, *batch)
+    except Exception as error:
+        if params is given:
+            raise
+        told = (str(error).strip() or "no message").splitlines()[0]
+        raise TypeError(
+            f"loss does not take float32 copies of params in half precision ({type(error).__name__}: {told}): let its "
+            "other arrays follow, as in x.astype(params.dtype), for a Hessian needs single precision."
+        ) from error
+
+
 def with_jax_arrays(tree: T) -> T:
     """NumPy arrays as JAX arrays: a NumPy number would become a part of the program, where it is to be an argument."""
     converted: T = jax.tree.map(lambda leaf: jnp.asarray(leaf) if isinstance(leaf, np.ndarray) else leaf, tree)
@@ -120,9 +138,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         bound = signature.bind(*args, **kwargs)
         (name, loss), (second, params), *_ = bound.arguments.items()
         warn_of_state(params)
-        params = bound.arguments[second] = measurable(params)
+        given, params = params, measurable(params)
+        bound.arguments[second] = params
         with jax.default_matmul_precision("highest"):
-            recorded = bound.arguments[name] = read_loss(loss, params)
+            recorded = bound.arguments[name] = read_copied_loss(loss, given, params)
         with on_the_mesh_of(recorded):
             return jitted(*bound.args, **bound.kwargs)
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
 from eosbench.curvature._dense import dense_spectrum
 from eosbench.curvature._lanczos import MAX_HVPS, dense_limit, lanczos
-from eosbench.curvature._loss import Loss, measurable, with_args
+from eosbench.curvature._loss import Loss, check_params, with_args
 from eosbench.curvature._perturbation import moving
 from eosbench.curvature._point import linearize
 from eosbench.curvature._program import compiled
@@ -63,7 +63,7 @@ def sharpness(
     if misplaced:
         raise TypeError("sharpness takes loss and params, and all else by name: data as args=(x, y), or k as k=2.")
     loss = with_args(loss, args)
-    params = measurable(params)
+    check_params(params)
     p = sum(leaf.size for leaf in jax.tree.leaves(params))
     k = as_integer("k", k, at_least=None)
     if not 1 <= k <= p:

@@ -15,7 +15,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._loss import Loss, check_params, measurable, raveled, warn_of_state, widened, with_args
 from eosbench.curvature._point import Point, linearize
-from eosbench.curvature._program import Recorded, on_the_mesh_of, read_loss
+from eosbench.curvature._program import Recorded, on_the_mesh_of, read_copied_loss, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
 from eosbench.dynamics._batches import Batches
 from eosbench.dynamics._measuring import Losses, ReadFunction, ReadProbe, has_memory, read_probes, readings
@@ -246,9 +246,9 @@ def _read_losses(model: _Model, params: PyTree[Array], batch: tuple, probed: set
     measured: dict[bool, Recorded] = {}
     for on_batch in probed:
         if model.batches is not None and not on_batch:
-            measured[on_batch] = read_loss(with_args(model.loss, (model.batches.data,)), there)
+            measured[on_batch] = read_copied_loss(with_args(model.loss, (model.batches.data,)), params, there)
         elif there is not params:
-            measured[on_batch] = read_loss(model.loss, there, *batch)
+            measured[on_batch] = read_copied_loss(model.loss, params, there, *batch)
     return Losses(read_loss(model.loss, params, *batch), measured)
 
 

@@ -45,15 +45,15 @@ def eigenpairs(matrices: Float[Array, "n c c"], masks: Bool[Array, "n c"]) -> tu
     matrices = jnp.where(masks[:, :, None] & masks[:, None, :], matrices, 0)
     floor = -2 * jnp.abs(matrices).sum(2).max(1) - 1
     diagonal = jnp.where(masks, 0, floor[:, None])
-    values, vectors = jnp.linalg.eigh(matrices + jax.vmap(jnp.diag)(diagonal), symmetrize_input=False)
-    return values[:, ::-1], vectors[:, :, ::-1].mT
+    # Of the negative, ascending: so that rows which tie keep their order.
+    values, vectors = jnp.linalg.eigh(-matrices - jax.vmap(jnp.diag)(diagonal), symmetrize_input=False)
+    return -values, vectors.mT
 
 
 def orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[Array, " p"]:
     """The normalized part of a vector outside orthonormal rows (zero rows do no harm)."""
-    for _ in range(2):  # what is left of a vector that lies in the space is not outside it after one turn
-        vector = vector / jnp.linalg.norm(vector)
-        vector = vector - (basis @ vector) @ basis
+    vector = vector / jnp.linalg.norm(vector)
+    vector = vector - (basis @ vector) @ basis
     return vector / jnp.linalg.norm(vector)
 
 

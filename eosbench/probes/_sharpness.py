@@ -144,6 +144,10 @@ def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
 class Sharpness(eqx.Module):
     """A probe that measures the k largest Hessian eigenvalues along training, warm from the measurement before.
 
+    An eigenvalue that rises outside the vectors that are carried, and shares no direction with them, is seen by the
+    explorer alone, and perhaps tens of steps late: as in a loss that is a sum over separate networks. A larger `block`
+    sees more; `sharpness` at some of the points tells.
+
     Training may be differentiated through; of what the probe records, `values` have a derivative, as in `sharpness`.
 
     Attributes:

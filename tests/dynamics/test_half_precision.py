@@ -100,3 +100,18 @@ def test_the_loss_of_all_data_and_that_of_the_batch_are_both_measured_at_copies(
 def test_a_point_of_ones_own_has_products_in_single_precision():
     point = linearize(loss, start(jnp.bfloat16))
     assert point.product(jnp.ones(P, jnp.float32)).dtype == point.gradient.dtype == jnp.float32
+
+
+@pytest.mark.filterwarnings("ignore:params.*too short")
+def test_a_loss_that_takes_no_copies_is_told_what_to_do():
+    images, kernel = jnp.ones((2, 1, 4, 4), jnp.bfloat16), jnp.ones((1, 1, 3, 3), jnp.bfloat16)
+
+    def strict(kernel, images):
+        return jnp.mean(jax.lax.conv(images, kernel, (1, 1), "SAME").astype(jnp.float32) ** 2)
+
+    train(strict, kernel, optax.sgd(0.1), 1, args=(images,))
+    sentence = r"loss does not take float32 copies .*same dtypes.*x\.astype\(params\.dtype\)"
+    with pytest.raises(TypeError, match=sentence):
+        train(strict, kernel, optax.sgd(0.1), 1, {"sharpness": Sharpness()}, args=(images,))
+    with pytest.raises(TypeError, match=sentence):
+        sharpness(strict, kernel, args=(images,))

@@ -182,7 +182,7 @@ def test_it_is_not_for_compiled_functions():
 
 
 def test_the_page_has_a_line_for_every_setting(thresholds):
-    page = (ROOT / "docs" / "optimizers.md").read_text()
+    page = (ROOT / "docs" / "optimizers.md").read_text().split("## Every optimizer of optax")[1]
     lines = re.findall(r"^\| (.+?) +\|", page, re.MULTILINE)
     settings = [*thresholds.THRESHOLDS, *thresholds.WITHOUT]
     assert [line for line in lines if line != "optimizer"] == [setting.name for setting in settings]

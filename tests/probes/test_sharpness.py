@@ -147,3 +147,32 @@ def test_a_point_without_a_loss_or_a_gradient_is_marked(p):
         there = eqx.tree_at(lost, point, jnp.full_like(lost(point), jnp.nan))
         assert not Sharpness().measure(there, memory)[0].converged
     assert Sharpness().measure(point, memory)[0].converged
+
+
+def follow_the_clock(form, steps, p=120, **options):
+    """Values of a loss form(t, x) at x = 0, t counting the steps."""
+    params = {"clock": jnp.zeros(()), "x": jnp.zeros(p)}
+    loss = lambda params: form(params["clock"], params["x"]) - params["clock"]  # noqa: E731
+    advance = optax.stateless(lambda _, params: {"clock": jnp.ones(()), "x": jnp.zeros(p)})
+    return train(loss, params, advance, steps, {"sharpness": Sharpness(**options)}).probes["sharpness"]
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+def test_a_multiple_of_the_identity_is_followed(k):
+    track = follow_the_clock(lambda t, x: 0.5 * (1 + 0.01 * t) * jnp.sum(x**2), 20, k=k)
+    np.testing.assert_allclose(track.values, np.tile(1 + 0.01 * np.arange(20.0)[:, None], k), rtol=1e-3)
+    assert track.converged.all()
+
+
+def test_a_hessian_that_is_zero_for_some_steps_is_zero_there_and_followed_afterwards():
+    """As on a mini-batch whose margins are all met."""
+    flat = lambda t, x: 0.5 * jnp.where(t % 7 < 3, 0.0, 1.0) * jnp.sum(jnp.arange(120.0) ** 2 * x**2) / 119**2  # noqa: E731
+    values = follow_the_clock(flat, 40).values[:, 0]
+    np.testing.assert_allclose(values, np.where(np.arange(40) % 7 < 3, 0.0, 1.0), atol=1e-3)
+
+
+def test_a_point_that_is_not_finite_leaves_the_memory_as_it_was():
+    broken = lambda t, x: jnp.where(t == 5, jnp.nan, 0.5) * jnp.sum(jnp.arange(120.0) * x**2)  # noqa: E731
+    track = follow_the_clock(broken, 12)
+    np.testing.assert_array_equal(track.converged, np.arange(12) != 5)
+    np.testing.assert_allclose(np.delete(track.values[:, 0], 5), 119, rtol=1e-3)
