@@ -4,6 +4,7 @@ import runpy
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
@@ -33,7 +34,8 @@ def loaded(monkeypatch):
 @pytest.mark.parametrize("name", SMALL)
 def test_it_draws(name, loaded, tmp_path):
     script = loaded(name)
-    drawing = script["figure"](**SMALL[name])
+    with jax.numpy_dtype_promotion("standard"):  # scripts of a reader, and optax's Adam promotes by itself
+        drawing = script["figure"](**SMALL[name])
     for panel in drawing.axes:
         assert panel.get_xlabel()
         assert panel.get_ylabel()
