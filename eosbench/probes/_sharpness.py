@@ -73,7 +73,7 @@ class Track(NamedTuple):
 
     Attributes:
         values: the k largest eigenvalues, descending, shape (k,): Ritz values over vectors of which some, and always
-            the one that leads, were multiplied in this step.
+            the one that led at the step before, were multiplied in this step.
         errors: estimates of how far each is from its eigenvalue, shape (k,).
         residuals: norms of H u - value u, shape (k,), estimated where u rests on earlier products.
         converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
