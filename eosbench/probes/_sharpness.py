@@ -37,9 +37,10 @@ from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_
 from eosbench.curvature._dense import dense_spectrum
 from eosbench.curvature._lanczos import dense_limit, lanczos
 from eosbench.curvature._perturbation import moving
-from eosbench.curvature._point import Point
+from eosbench.curvature._point import Point, Product
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
 from eosbench.curvature._unit import binary_unit
+from eosbench.probes._audit import STEPS, Audit, audit
 from eosbench.probes._search_space import Space, compress, eigenpairs, multiply, orthogonal, orthonormal
 
 DENSE = 64
@@ -78,6 +79,8 @@ class Track(NamedTuple):
         residuals: norms of H u - value u, shape (k,), estimated where u rests on earlier products.
         converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
         hvps: Hessian-vector products spent in this step, scalar.
+        upper: the largest eigenvalue is at most this, but for a probability of 1e-6, scalar; infinite where there is no
+            audit. It is loose, by about a fifth of the width of the spectrum.
         block: Ritz values of all carried vectors, shape (block,), the first k of them close to `values`.
         ages: how many steps ago the products were taken that each of `block` rests on, weighted, shape (block,); 0 is
             fresh.
@@ -88,6 +91,7 @@ class Track(NamedTuple):
     residuals: Float[Array, " k"]
     converged: Bool[Array, ""]
     hvps: Int[Array, ""]
+    upper: Float[Array, ""]
     block: Float[Array, " b"]
     ages: Float[Array, " b"]
 
@@ -118,6 +122,7 @@ class _State(NamedTuple):
     spread: Float[Array, ""]
     wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
+    measured: Int[Array, ""]  # so many times
     key: PRNGKeyArray
 
     def times(self, unit: Float[Array, ""]) -> "_State":
@@ -129,6 +134,7 @@ class _Estimate(NamedTuple):
     values: Float[Array, " c"]  # Ritz values over all rows, descending
     ritz: Float[Array, "c c"]  # their vectors in the basis, as rows
     errors: Float[Array, " b"]
+    accepted: Float[Array, " b"]  # errors up to here are
     residuals: Float[Array, " b"]
     row: Int[Array, ""]  # the stale one that matters most for the worst of the values
     direction: Float[Array, " p"]  # what its products have outside the space
@@ -141,22 +147,29 @@ def _named(check: Callable, name: str, **options: Any) -> Callable[[Any], Any]:
     return partial(check, f"{name} of a Sharpness probe", **options)
 
 
+def _or_none(name: str, number: Any) -> int | None:
+    return None if number is None else as_integer(name, number)
+
+
 class Sharpness(eqx.Module):
     """A probe that measures the k largest Hessian eigenvalues along training, warm from the measurement before.
 
     An eigenvalue that rises outside the vectors that are carried, and shares no direction with them, is seen by the
     explorer alone, and perhaps tens of steps late: as in a loss that is a sum over separate networks. A larger `block`
-    sees more; `sharpness` at some of the points tells.
+    sees more. An *audit* at some of the steps looks from a random start: what it finds above the values makes the step
+    one that has not converged, with an error that covers it, and its vector becomes a part of the block.
 
     Training may be differentiated through; of what the probe records, `values` have a derivative, as in `sharpness`.
 
     Attributes:
         k: how many values must meet the tolerance.
         rtol: tolerance of the error estimates relative to each value, between 0 and 1.
-        max_hvps: most products in one step, of which one is always spent; where they do not suffice, the step is
-            marked as not converged.
+        max_hvps: most products in one step, of which one is always spent, beside those of an audit; where they do not
+            suffice, the step is marked as not converged.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
         seed: for the random directions.
+        audit: measurements from one audit to the next; None for no audit. It takes 24 products, twice as many where it
+            finds what may be one of the wanted, and all vectors that are carried are multiplied.
     """
 
     k: int = eqx.field(default=1, converter=_named(as_integer, "k"))
@@ -164,6 +177,7 @@ class Sharpness(eqx.Module):
     max_hvps: int = eqx.field(default=48, converter=_named(as_integer, "max_hvps"))
     block: int = eqx.field(default=4, converter=_named(as_integer, "block"))
     seed: int = eqx.field(default=0, converter=_named(as_traceable_integer, "seed", at_least=None))
+    audit: int | None = eqx.field(default=100, converter=_named(_or_none, "audit"))
 
     def init(self, point: Point) -> _State | None:
         """The block at the start of a trajectory, from a cold solve."""
@@ -190,6 +204,7 @@ class Sharpness(eqx.Module):
             spread=jnp.zeros((), dtype),
             wanted=wanted,
             motion=jnp.zeros_like(wanted),
+            measured=jnp.asarray(0),
             key=key,
         )
 
@@ -218,6 +233,7 @@ class Sharpness(eqx.Module):
                 residuals=errors,
                 converged=spectrum.converged & finite,
                 hvps=spectrum.hvps,
+                upper=values[0] + errors[0],
                 block=values,
                 ages=age,
             )
@@ -229,12 +245,13 @@ class Sharpness(eqx.Module):
         overdue = state.ages / jnp.full(b, RENEW, dtype).at[-1].set(EXPLORE)
         oldest = jnp.argmax(overdue)
         due = overdue[oldest] >= 1
+        audited = (state.measured % (self.audit or 1) == 0) & (state.measured > 0) & (self.audit is not None)
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
             return still(vector) / unit
 
         def renews(space: Space) -> Bool[Array, ""]:
-            return (space.hvps == 1) & due & (oldest > 0)
+            return jnp.where(audited, space.hvps < b, (space.hvps == 1) & due & (oldest > 0))
 
         def unfinished(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
@@ -248,7 +265,7 @@ class Sharpness(eqx.Module):
             space, estimate = carry
             space = jax.lax.while_loop(is_full, lambda space: compress(space, b), space)  # once, if at all
             first = space.hvps == 0
-            row = jnp.where(first, 0, jnp.where(renews(space), oldest, estimate.row))
+            row = jnp.where(first, 0, jnp.where(renews(space), jnp.where(audited, space.hvps, oldest), estimate.row))
             renew = first | renews(space) | estimate.renew
             space = multiply(product, space, b, renew, row, estimate.direction)
             return space, self._estimate(space, b)
@@ -256,16 +273,22 @@ class Sharpness(eqx.Module):
         space = _start(state)
         blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b)))
         space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
+        found, upper = self._look(product, space, estimate, audited, state.key)
+        # Of the values and what was found beside them the k largest: so much at least each of the values is too low.
+        values, errors = estimate.values[: self.k], estimate.errors[: self.k]
+        low = -jnp.sort(-jnp.append(values, found.value))[: self.k] - values
         # Where nothing could be measured the memory stays, for the next point may be finite again.
-        after = _carry(space, estimate, state)
+        after = _explored(_carry(space, estimate, state), found)
         usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(after.vectors).all()
-        state = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state).times(unit)
+        after, measured = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state), state.measured + 1
+        state = after._replace(measured=measured).times(unit)
         track = Track(
-            values=unit * estimate.values[: self.k],
-            errors=unit * estimate.errors[: self.k],
+            values=unit * values,
+            errors=unit * jnp.maximum(errors, low),
             residuals=unit * estimate.residuals[: self.k],
-            converged=estimate.met & finite,
-            hvps=space.hvps,
+            converged=estimate.met & (low <= estimate.accepted[: self.k]).all() & finite,
+            hvps=space.hvps + found.hvps,
+            upper=unit * upper,
             block=state.values[:-1],
             ages=state.ages[:-1] - 1,
         )
@@ -274,6 +297,27 @@ class Sharpness(eqx.Module):
         unseen = rounding(jnp.abs(state.values).max(), dtype)
         simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, unseen)
         return moving(track, point.product, vectors, simple), vectors, state
+
+    def _look(
+        self, product: Product, space: Space, estimate: _Estimate, audited: Bool[Array, ""], key: PRNGKeyArray
+    ) -> tuple[Audit, Float[Array, ""]]:
+        """What an audit finds outside the block, and the upper bound of the largest eigenvalue that follows."""
+        b, top = len(estimate.errors), estimate.values[0]
+        nothing = Audit.of_nothing(space.basis[0])
+        if self.audit is None:
+            return nothing, nothing.upper
+
+        def look() -> tuple[Audit, Float[Array, ""]]:
+            known = estimate.ritz[: b - 1]  # without the last, which is no eigenvector
+            matters = estimate.values[self.k - 1] + estimate.accepted[self.k - 1]
+            found = audit(product, known @ space.basis, matters, key)
+            # A symmetric matrix in two blocks is at most that of the norms of its four parts.
+            coupling = jnp.linalg.norm(space.norms_outside(known))
+            upper = (top + found.upper) / 2 + jnp.hypot((top - found.upper) / 2, coupling)
+            all_fresh = (space.fresh | ~space.live).all()
+            return found, jnp.where(all_fresh, upper + rounding(jnp.abs(upper), upper.dtype), jnp.inf)
+
+        return jax.lax.cond(audited, look, lambda: (nothing, nothing.upper))
 
     def _estimate(self, space: Space, b: int) -> _Estimate:
         """What each carried value may be off by, and where the next product goes."""
@@ -310,6 +354,7 @@ class Sharpness(eqx.Module):
             values=values,
             ritz=ritz,
             errors=errors,
+            accepted=accepted,
             residuals=jnp.sqrt(outside**2 + found**2 @ allowance**2),
             row=jnp.argmax(jnp.where(matters, by_row, jnp.where(stale, space.ages, -1))),
             direction=direction,
@@ -370,8 +415,21 @@ def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
         spread=space.spread,
         wanted=wanted,
         motion=motion,
+        measured=state.measured,
         key=key,
     )
+
+
+def _explored(state: _State, found: Audit) -> _State:
+    """The block with what an audit found in the place of the explorer, if it summed up its vector."""
+    vector = orthogonal(found.vector, state.vectors[:-1])
+    explored = state._replace(
+        vectors=state.vectors.at[-1].set(vector),
+        values=state.values.at[-1].set(found.value),
+        ages=state.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
+        reach=state.reach.at[-1].set(found.residual),
+    )
+    return jax.tree.map(lambda new, old: jnp.where(found.hvps > STEPS, new, old), explored, state)
 
 
 def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array, Array]:
