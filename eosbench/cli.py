@@ -126,6 +126,9 @@ def run(
     report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path("claims-report"),
     dtype: Annotated[str, typer.Option(help="float64, or float32 to see which claims still resolve.")] = "float64",
     scale: Annotated[str, typer.Option(help="small, or paper for the size of the paper's experiments.")] = "small",
+    changed: Annotated[
+        bool, typer.Option("--changed", help="Keep what has not changed since the last report.")
+    ] = False,
 ) -> None:
     """Run claims and report, through the pytest command that it prints.
 
@@ -140,6 +143,8 @@ def run(
         command += ["--claims-dtype", dtype]
     if scale != "small":
         command += ["--claims-scale", scale]
+    if changed:
+        command.append("--claims-changed")
     print("$", shlex.join(command), flush=True)
     raise typer.Exit(subprocess.run([sys.executable, "-m", *command]).returncode)
 

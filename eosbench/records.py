@@ -230,7 +230,8 @@ class ClaimLine:
     """A claim as it was collected, or found beside what was.
 
     `vacuous` has the number of vacuous cases that a check declares, by its name and where it is not zero. Older files
-    have neither that nor a severity.
+    have neither that nor a severity. `reach` is a digest of all that the claim rests on, see `eosbench.reach`; `kept`
+    tells of a claim that was not run again, for that had not changed, when it ran and at which commit.
     """
 
     type: ClassVar[str] = "claim"
@@ -249,6 +250,8 @@ class ClaimLine:
     out_of_scope: str | None = None
     uses: Sequence[str] = ()
     vacuous: Mapping[str, int] = field(default_factory=dict)
+    reach: str | None = None
+    kept: str | None = None
 
 
 def claim_line(claim: Claim, file: str) -> ClaimLine:

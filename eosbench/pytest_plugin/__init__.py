@@ -5,10 +5,12 @@ It stays out of the way, and touches neither JAX nor its precision, until a coll
 1. `collection` makes the items where a module is collected.
 2. `attempt` runs one case, and lets its evidence travel with pytest's own reports.
 3. `session` follows the run, on the controller of pytest-xdist if there are workers; `recorder` writes the results file
-   as cases end, `progress` tells of it, and `scheduling` keeps the cases of one experiment on one worker.
+   as cases end, `progress` tells of it, and `scheduling` keeps the cases of one experiment on one worker. `kept` finds
+   what need not run again.
 4. In the end the verdicts are reached there, once, from the results file.
 """
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -21,6 +23,7 @@ from eosbench.pytest_plugin.collection import CASE, PLAN
 from eosbench.pytest_plugin.collection import pytest_make_collect_report as pytest_make_collect_report
 from eosbench.pytest_plugin.collection import pytest_pycollect_makeitem as pytest_pycollect_makeitem
 from eosbench.pytest_plugin.collection import pytest_pycollect_makemodule as pytest_pycollect_makemodule
+from eosbench.pytest_plugin.kept import KEPT_FILES, Kept, name_of, unchanged
 from eosbench.pytest_plugin.recorder import Plan
 from eosbench.pytest_plugin.session import Session, WorkerSession, XdistController, require_writable
 
@@ -62,6 +65,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default=[],
         help="run this claim alone; may be given several times (-k matches parts of names)",
     )
+    group.addoption(
+        "--claims-changed",
+        action="store_true",
+        help="run the files of claims that changed since the last full report, or whatever they rest on, and keep what "
+        "it says of the others",
+    )
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files of claims that are kept."""
+    kept = config.stash.get(KEPT_FILES, ())
+    return True if kept and name_of(collection_path, config.rootpath) in kept else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -81,9 +96,12 @@ def pytest_configure(config: pytest.Config) -> None:
         require_writable(directory)
     plan = config.stash[PLAN] = Plan()
     if worker:
+        config.stash[KEPT_FILES] = config.workerinput["eosbench_kept"]  # type: ignore[attr-defined]
         config.pluginmanager.register(WorkerSession(config, plan), "eosbench-worker")
         return
-    session = Session(config, directory, plan)
+    kept = unchanged(config, directory) if config.getoption("--claims-changed") else Kept()
+    config.stash[KEPT_FILES] = list(kept.files)
+    session = Session(config, directory, plan, kept)
     config.pluginmanager.register(session, "eosbench-session")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(XdistController(session), "eosbench-xdist")

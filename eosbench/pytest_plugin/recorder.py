@@ -25,6 +25,7 @@ import pytest
 import eosbench
 from eosbench import catalogue
 from eosbench.claim import Case, Claim, ClaimError
+from eosbench.pytest_plugin.kept import Kept, digest, name_of
 from eosbench.records import (
     SCHEMA,
     ClaimLine,
@@ -155,10 +156,15 @@ class Recorder:
     """
 
     def __init__(
-        self, config: pytest.Config, directory: Path, plan: Plan, collect_errors: Sequence[CollectError]
+        self,
+        config: pytest.Config,
+        directory: Path,
+        plan: Plan,
+        collect_errors: Sequence[CollectError],
+        kept: Kept,
     ) -> None:
         self._planned = {case.nodeid for case in plan.cases}
-        beside = _uncollected(config, plan, collect_errors)
+        beside = _uncollected(config, plan, collect_errors, kept)
         subset = bool(beside) or not all(case.selected for case in plan.cases)
         self.path = (directory / "partial" if subset else directory) / "evidence.jsonl"
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -184,13 +190,17 @@ class Recorder:
             )
         )
         documents = {claim.source.document.key: document_line(claim.source.document) for claim, _ in beside}
+        reached = {name: digest(config.rootpath / name, config) for name in {claim.file for claim in plan.claims}}
         lines: list[Line] = [
-            *(documents | plan.documents).values(),
-            *plan.claims,
+            *(documents | kept.documents | plan.documents).values(),
+            *(replace(claim, reach=reached[claim.file]) for claim in plan.claims),
             *plan.cases,
             *collect_errors,
             *(claim_line(claim, file) for claim, file in beside),
+            *kept.lines(ClaimLine, Planned, Outcome),
         ]
+        for place, content in kept.certificates.items():
+            self._write_certificate(place, content)
         for line in lines:
             self._write(line)
 
@@ -224,10 +234,13 @@ class Recorder:
         """A record as the results file has it: a certificate goes to a file of its own beside it."""
         if not isinstance(record, Comparison) or record.certificate is None or record.certificate.content is None:
             return record
-        path = self.path.parent / record.certificate.file
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(record.certificate.content, encoding="utf-8")
+        self._write_certificate(record.certificate.file, record.certificate.content)
         return replace(record, certificate=replace(record.certificate, content=None))
+
+    def _write_certificate(self, place: str, content: str) -> None:
+        path = self.path.parent / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content, encoding="utf-8")
 
     def end(self, outcome: str) -> None:
         """The run ended: `finished`, `stopped early` by -x or its like, or `interrupted`."""
@@ -251,15 +264,19 @@ def _keep_finished(path: Path) -> None:
         shutil.copyfile(path, path.with_name("previous.jsonl"))
 
 
-def _uncollected(config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError]) -> list[tuple[Claim, str]]:
+def _uncollected(
+    config: pytest.Config, plan: Plan, collect_errors: Sequence[CollectError], kept: Kept
+) -> list[tuple[Claim, str]]:
     """The claims that belong with the collected ones but were not asked for, and their files."""
     collected = {claim.id for claim in plan.claims}
     broken = {error.file for error in collect_errors}
-    folders = {catalogue.house(config.rootpath / claim.file) for claim in plan.claims}
+    folders = {
+        catalogue.house(config.rootpath / file) for file in {claim.file for claim in plan.claims} | set(kept.files)
+    }
     beside = []
     for file in catalogue.claim_files(folders):
-        name = file.relative_to(config.rootpath).as_posix() if file.is_relative_to(config.rootpath) else str(file)
-        if name in broken:
+        name = name_of(file, config.rootpath)
+        if name in broken or name in kept.files:
             continue
         try:
             beside += [(claim, name) for claim in catalogue.read_claims(file) if claim.id not in collected]

@@ -69,6 +69,7 @@ def notices(results: Results) -> list[Notice]:
         *_unfinished(results),
         *_partial(results),
         *_environment(results),
+        *_kept(results),
     ]
 
 
@@ -141,6 +142,18 @@ def _environment(results: Results) -> list[Notice]:
         on_top = f" on top of commit {str(known['commit'])[:12]}" if known.get("commit") else ""
         told.append(Notice("dirty", f"The working tree had uncommitted changes{on_top}."))
     return told
+
+
+def _kept(results: Results) -> list[Notice]:
+    """What was not run again, the last run first."""
+    runs: dict[str, list[str]] = {}
+    for claim in results.claims:
+        if claim.claim.kept is not None:
+            runs.setdefault(claim.claim.kept, []).append(claim.id)
+    return [
+        Notice("kept", f"{plural(len(ids), 'claim')} {_was(len(ids))} kept from the run of {run}.", tuple(sorted(ids)))
+        for run, ids in sorted(runs.items(), reverse=True)
+    ]
 
 
 def _was(n: int) -> str:
