@@ -58,7 +58,9 @@ def neighbour_gaps(values: Float[Array, " k+"], k: int) -> Float[Array, " k"]:
     return jnp.minimum(steps[:k], steps[1 : k + 1])
 
 
-def trusted_error(residuals: Float[Array, " k"], gaps: Float[Array, " k"], trust: float = TRUST) -> Float[Array, " k"]:
+def trusted_error(
+    residuals: Float[Array, " k"], gaps: Float[Array, " k"], trust: Float[ArrayLike, ""] = TRUST
+) -> Float[Array, " k"]:
     """min(r, max(r^2/gap, r/trust)); zero where the residual is."""
     quadratic = jnp.where(residuals > 0, residuals**2 / jnp.maximum(gaps, 0), 0)
     return jnp.where(jnp.isnan(residuals), residuals, jnp.minimum(residuals, jnp.maximum(quadratic, residuals / trust)))

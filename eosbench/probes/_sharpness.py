@@ -17,6 +17,8 @@ step, with the block of vectors from the step before:
    vector of the block is the *explorer*: power steps and a little chance, by which it sees an eigenvalue that rises
    from outside. It is multiplied every few steps.
 
+The first measurement starts from random vectors, all of which are multiplied; it is a cold solve by the same code.
+
 Beside LOBPCG, which also improves a block by a search space of residuals: vectors keep their entries of the projected
 matrix although the matrix has changed since, products are given one at a time to where they are needed, and the
 direction of the last step is not a column of the space but a prediction.
@@ -33,9 +35,9 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable_integer
+from eosbench.curvature._bounds import TRUST as COLD_TRUST
 from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_error
 from eosbench.curvature._dense import dense_spectrum
-from eosbench.curvature._lanczos import dense_limit, lanczos
 from eosbench.curvature._perturbation import moving
 from eosbench.curvature._point import Point, Product
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
@@ -65,8 +67,12 @@ MARGIN = 1.5
 ROOM = 4
 """Rows of the search space beyond those that are carried; the fresh ones are compressed when they are full."""
 
-START_HVPS = 32
-"""Products of the cold solve at the start at most, for each vector carried."""
+START_HVPS = 40
+"""Products of the first measurement at most, for each vector carried."""
+
+FAR_BELOW = 0.1
+"""The first measurement stops only when its errors are this far below the tolerance: while the vectors are random, a
+small residual may be that of a mixture of two."""
 
 
 class Track(NamedTuple):
@@ -123,6 +129,7 @@ class _State(NamedTuple):
     wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
     motion: Float[Array, "k p"]  # their last displacement outside the block
     measured: Int[Array, ""]  # so many times
+    begun: Bool[Array, ""]  # whether the vectors are not random any more
     key: PRNGKeyArray
 
     def times(self, unit: Float[Array, ""]) -> "_State":
@@ -165,7 +172,7 @@ class Sharpness(eqx.Module):
         k: how many values must meet the tolerance.
         rtol: tolerance of the error estimates relative to each value, between 0 and 1.
         max_hvps: most products in one step, of which one is always spent, beside those of an audit; where they do not
-            suffice, the step is marked as not converged.
+            suffice, the step is marked as not converged. The first measurement may take 40 for each vector.
         block: vectors carried from step to step, at least k; several eigenvalues sit together at the edge of stability.
         seed: for the random directions.
         audit: measurements from one audit to the next; None for no audit. It takes 24 products, twice as many where it
@@ -180,7 +187,10 @@ class Sharpness(eqx.Module):
     audit: int | None = eqx.field(default=100, converter=_named(_or_none, "audit"))
 
     def init(self, point: Point) -> _State | None:
-        """The block at the start of a trajectory, from a cold solve."""
+        """The block at the start of a trajectory: random, the first vector leaning towards the gradient.
+
+        The first measurement makes eigenvectors of it, by the same steps as the later ones and with more products.
+        """
         product, gradient = jax.lax.stop_gradient((point.product, point.gradient))
         p, dtype = gradient.size, gradient.dtype
         if self.k > p:
@@ -188,23 +198,24 @@ class Sharpness(eqx.Module):
         b = max(self.block, self.k + 1)
         if p <= max(DENSE, 8 * (b + 1)):
             return None
-        key, cold_key = jax.random.split(jax.random.key(self.seed))
-        if p <= dense_limit(self.k):
-            cold = dense_spectrum(product, p, b + 1, self.rtol, dtype)
-        else:
-            # All that are carried have to be right, not the wanted ones alone, for one of them may be the next to lead.
-            cold = lanczos(product, p, b, 2 * self.rtol, START_HVPS * b, cold_key, dtype, guess=gradient, extra=1)
-        wanted, ages = cold.vectors[: self.k], jnp.ones(b + 1, dtype)
+        key, start_key = jax.random.split(jax.random.key(self.seed))
+        vectors = jax.random.normal(start_key, (b + 1, p), dtype)
+        vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
+        gradient = gradient / binary_unit(gradient)
+        guess = gradient / jnp.maximum(jnp.linalg.norm(gradient), jnp.finfo(dtype).tiny)
+        vectors = orthonormal(orthonormal(vectors.at[0].add(guess)))
+        wanted, zeros = vectors[: self.k], jnp.zeros(b + 1, dtype)
         return _State(
-            vectors=cold.vectors,
-            values=cold.values,
-            ages=ages,
-            reach=0 * ages,
-            drift=0 * ages,
+            vectors=vectors,
+            values=zeros + binary_unit(product(vectors[0])),
+            ages=zeros,
+            reach=zeros,
+            drift=zeros,
             spread=jnp.zeros((), dtype),
             wanted=wanted,
             motion=jnp.zeros_like(wanted),
             measured=jnp.asarray(0),
+            begun=jnp.asarray(False),
             key=key,
         )
 
@@ -245,18 +256,22 @@ class Sharpness(eqx.Module):
         overdue = state.ages / jnp.full(b, RENEW, dtype).at[-1].set(EXPLORE)
         oldest = jnp.argmax(overdue)
         due = overdue[oldest] >= 1
+        starting = ~state.begun
         audited = (state.measured % (self.audit or 1) == 0) & (state.measured > 0) & (self.audit is not None)
 
         def product(vector: Float[Array, " p"]) -> Float[Array, " p"]:
             return still(vector) / unit
 
+        every = audited | starting  # all vectors that are carried are multiplied, one after the other
+        most = jnp.where(starting, START_HVPS * b, self.max_hvps)
+
         def renews(space: Space) -> Bool[Array, ""]:
-            return jnp.where(audited, space.hvps < b, (space.hvps == 1) & due & (oldest > 0))
+            return jnp.where(every, space.hvps < b, (space.hvps == 1) & due & (oldest > 0))
 
         def unfinished(carry: tuple[Space, _Estimate]) -> Bool[Array, ""]:
             space, estimate = carry
             unmet = renews(space) | (~estimate.met & ~estimate.stuck & jnp.isfinite(estimate.errors).all())
-            return (space.hvps == 0) | (unmet & (space.hvps < self.max_hvps))
+            return (space.hvps == 0) | (unmet & (space.hvps < most))
 
         def is_full(space: Space) -> Bool[Array, ""]:
             return space.filled == len(space.basis)
@@ -264,29 +279,36 @@ class Sharpness(eqx.Module):
         def expand(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
             space, estimate = carry
             space = jax.lax.while_loop(is_full, lambda space: compress(space, b), space)  # once, if at all
-            first = space.hvps == 0
-            row = jnp.where(first, 0, jnp.where(renews(space), jnp.where(audited, space.hvps, oldest), estimate.row))
-            renew = first | renews(space) | estimate.renew
+            due_row = jnp.where(every, space.hvps, oldest)
+            row = jnp.where(space.hvps == 0, 0, jnp.where(renews(space), due_row, estimate.row))
+            renew = (space.hvps == 0) | renews(space) | estimate.renew
             space = multiply(product, space, b, renew, row, estimate.direction)
-            return space, self._estimate(space, b)
+            return space, self._estimate(space, b, starting)
 
         space = _start(state)
-        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b)))
+        blank = jax.tree.map(
+            lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b, starting))
+        )
         space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
         found, upper = self._look(product, space, estimate, audited, state.key)
         # Of the values and what was found beside them the k largest: so much at least each of the values is too low.
         values, errors = estimate.values[: self.k], estimate.errors[: self.k]
-        low = -jnp.sort(-jnp.append(values, found.value))[: self.k] - values
-        # Where nothing could be measured the memory stays, for the next point may be finite again.
+        seen = found.value + jnp.where(found.value > values[-1], found.error, 0)
+        low = -jnp.sort(-jnp.append(values, seen))[: self.k] - values
+        within = (jnp.maximum(errors, low) <= estimate.accepted[: self.k]).all()
         after = _explored(_carry(space, estimate, state), found)
+        # Random vectors had no entries before, whose change would be a drift.
+        after = after._replace(drift=jnp.where(starting, 0, after.drift), spread=jnp.where(starting, 0, after.spread))
+        # Where nothing could be measured the memory stays, for the next point may be finite again.
         usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(after.vectors).all()
-        after, measured = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state), state.measured + 1
-        state = after._replace(measured=measured).times(unit)
+        after = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
+        # The count depends on nothing that differs between runs that are mapped over, so an audit stays a branch there.
+        state = after._replace(measured=state.measured + 1, begun=state.begun | usable).times(unit)
         track = Track(
             values=unit * values,
             errors=unit * jnp.maximum(errors, low),
             residuals=unit * estimate.residuals[: self.k],
-            converged=estimate.met & (low <= estimate.accepted[: self.k]).all() & finite,
+            converged=(estimate.met | starting) & within & finite,
             hvps=space.hvps + found.hvps,
             upper=unit * upper,
             block=state.values[:-1],
@@ -319,7 +341,7 @@ class Sharpness(eqx.Module):
 
         return jax.lax.cond(audited, look, lambda: (nothing, nothing.upper))
 
-    def _estimate(self, space: Space, b: int) -> _Estimate:
+    def _estimate(self, space: Space, b: int, starting: Bool[Array, ""]) -> _Estimate:
         """What each carried value may be off by, and where the next product goes."""
         k, stale = self.k, space.live & ~space.fresh
         drift = jnp.where(jnp.arange(len(stale)) == b - 1, 0, space.drift).max()
@@ -339,11 +361,15 @@ class Sharpness(eqx.Module):
         outside = jnp.sqrt(known**2 + unknown**2)
         gap = jnp.maximum(top - promised[b - 2], 0)
         accepted = tolerance(top, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
-        # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector.
-        beyond = (outside / MARGIN).at[-1].set(0)
-        errors = inside + jnp.where(wanted, trusted_error(outside, gap, TRUST), beyond)
-        accepted = jnp.where(wanted, accepted, accepted[k - 1] + top[k - 1] - top)
-        worst = jnp.argmax(jnp.where(errors > accepted, errors / accepted, 0))
+        # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector. At
+        # the start nothing is known of any: less is trusted, and the others have to be found too, for one of them may
+        # be the next to lead.
+        trust = jnp.where(starting, COLD_TRUST, TRUST).astype(top.dtype)
+        errors = inside + jnp.where(wanted | starting, trusted_error(outside, gap, trust), outside / MARGIN)
+        errors = errors.at[-1].set(inside[-1])
+        accepted = jnp.where(wanted | starting, accepted, accepted[k - 1] + top[k - 1] - top)
+        asked = accepted * jnp.where(wanted & starting, FAR_BELOW, 1).astype(top.dtype)
+        worst = jnp.argmax(jnp.where(errors > asked, errors / asked, 0))
         by_row = jnp.where(stale, promising[worst] ** 2 * allowance + jnp.abs(found * reach)[worst] / TRUST, 0)
         stale_error = inside + trusted_error(unknown, gap, TRUST)
         direction = fresh_part[worst] @ space.outside
@@ -359,7 +385,7 @@ class Sharpness(eqx.Module):
             row=jnp.argmax(jnp.where(matters, by_row, jnp.where(stale, space.ages, -1))),
             direction=direction,
             renew=renew,
-            met=(errors <= accepted).all(),
+            met=(errors <= asked).all(),
             stuck=~renew & ~leads,
         )
 
@@ -416,6 +442,7 @@ def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
         wanted=wanted,
         motion=motion,
         measured=state.measured,
+        begun=state.begun,
         key=key,
     )
 

@@ -50,7 +50,7 @@ def test_what_rises_outside_the_block_is_found_at_the_next_audit():
     track = follow(diagonals, audit=35)  # at 105 for the third time
     late = np.abs(track.values[:, 0] - exact) > 1e-3 * exact
     assert set(np.flatnonzero(late)) <= set(range(101, 106))
-    assert (np.abs(track.values[:, 0] - exact) <= np.maximum(track.errors[:, 0], 1e-3 * exact))[105:].all()
+    assert (np.abs(track.values[:, 0] - exact) <= track.errors[:, 0] + 1e-3 * exact)[105:].all()
     assert not (late & track.converged)[105:].any()
 
 
@@ -66,7 +66,7 @@ def test_a_step_at_which_the_audit_finds_more_than_was_measured_has_not_converge
 
 def test_the_audits_cost_what_is_said():
     track = follow(rising(130), audit=10, block=6)
-    others = np.delete(track.hvps, np.arange(10, 130, 10))
+    others = np.delete(track.hvps, np.arange(0, 130, 10))
     assert others.max() <= 4
     audits = track.hvps[10::10]
     assert set(audits[:8]) == {STEPS + 7}  # and those of a block of six with its explorer
@@ -139,8 +139,8 @@ def test_many_runs_at_once_are_audited_no_more_often_than_one():
     diagonals = jnp.asarray(np.stack([np.linspace(-1, 10 + i, P) for i in range(2)]))
     products = jax.jit(jax.vmap(run))(diagonals)
     jax.effects_barrier()
-    start = sum(counted) - 2 * int(products.max(0).sum())
-    assert 0 <= start <= 2 * 32 * 5
+    # And one at the start, whose vector is the same for both.
+    assert sum(counted) == 2 * int(products.max(0).sum()) + 1
 
 
 @pytest.mark.parametrize("wrong", [0, 2.5, "often"])
