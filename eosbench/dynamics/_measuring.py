@@ -226,15 +226,16 @@ def _read_probe(
         return ReadProbe(name, every, on_batch, arrays, _Rest(rest, rest))
 
     def measured(
-        arrays: PyTree[Array], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
+        held: tuple[Losses, PyTree[Array]], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
     ) -> tuple:
+        losses, arrays = held  # arguments here as they are in the run: other data are no other program
         read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
         with on_the_mesh_of(losses.descended):
             point = linearize(losses.of(on_batch, batch), widened(params), optimizer=optimizer, step=step)
             memory = read.init(point)
             return memory, read.measure(lambda: point, step, memory)
 
-    key = content(measured, arrays, params, batch, optimizer, jnp.asarray(0))
+    key = content(measured, (losses, arrays), params, batch, optimizer, jnp.asarray(0))
     return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 

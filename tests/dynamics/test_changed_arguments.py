@@ -98,6 +98,24 @@ def test_a_probe_of_ones_own_is_compiled_once_for_what_it_computes(compilations)
     np.testing.assert_allclose(record, 10 * np.arange(1.0, 4.0), rtol=1e-12)
 
 
+class Ahead(eqx.Module):
+    """A probe that looks at the loss elsewhere."""
+
+    def init(self, point: Point):
+        return None
+
+    def measure(self, point, state):
+        return point.at(point.params + 1).loss, state
+
+
+def test_a_probe_of_ones_own_is_compiled_once_for_other_data(compilations):
+    for a in (1.0, 2.0):
+        loss = Partial(lambda a, x: 0.5 * a * jnp.sum(x * x), jnp.asarray(a))
+        record = train(loss, W, optax.sgd(0.1), 3, {"ahead": Ahead()}).probes["ahead"]
+        np.testing.assert_allclose(record, 2 * a * (1 + (1 - 0.1 * a) ** np.arange(3)) ** 2, rtol=1e-12)
+        assert (compilations() > 0) == (a == 1)
+
+
 def test_what_computes_the_same_is_compiled_once(compilations):
     data = [jnp.arange(4.0), jnp.arange(4.0) + 1]
     for i in (0, 1):
