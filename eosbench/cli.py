@@ -5,6 +5,7 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 
 import difflib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -20,6 +21,7 @@ import typer
 
 from eosbench import catalogue
 from eosbench.claim import Claim, ClaimError
+from eosbench.extras import missing_dask
 from eosbench.raised import is_ours, place, told
 
 app = typer.Typer(
@@ -126,11 +128,18 @@ def run(
     report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path("claims-report"),
     dtype: Annotated[str, typer.Option(help="float64, or float32 to see which claims still resolve.")] = "float64",
     scale: Annotated[str, typer.Option(help="small, or paper for the size of the paper's experiments.")] = "small",
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of the Dask cluster with this scheduler.")
+    ] = None,
 ) -> None:
     """Run claims and report, through the pytest command that it prints.
 
     Example: eosbench run orbit/quartic -n 2
     """
+    if dask and workers:
+        _refuse(f"-n {workers} and --dask {dask}: cases run in processes here or on a cluster; give one of them")
+    if dask and (sentence := missing_dask()):
+        _refuse(sentence)
     command = ["pytest", str(claims), f"--claims-report={report}", "--claims-progress", "-q"]
     if chosen:
         command += [f"--claims-only={_find(name, claims)[0].id}" for name in chosen]
@@ -140,8 +149,11 @@ def run(
         command += ["--claims-dtype", dtype]
     if scale != "small":
         command += ["--claims-scale", scale]
+    if dask:
+        command += ["--claims-dask", dask]
     print("$", shlex.join(command), flush=True)
-    raise typer.Exit(subprocess.run([sys.executable, "-m", *command]).returncode)
+    # In place of this process, so that Ctrl-C and SIGTERM reach the one that writes the report.
+    os.execv(sys.executable, [sys.executable, "-m", *command])
 
 
 @app.command()
