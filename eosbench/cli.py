@@ -5,6 +5,7 @@ Exit status: 0 all as expected, 1 drift or failing cases, 2 wrong usage; `run` p
 
 import difflib
 import io
+import os
 import re
 import shlex
 import subprocess
@@ -20,6 +21,7 @@ import typer
 
 from eosbench import catalogue
 from eosbench.claim import Claim, ClaimError
+from eosbench.extras import missing_dask
 from eosbench.raised import is_ours, place, told
 
 app = typer.Typer(
@@ -129,11 +131,18 @@ def run(
     changed: Annotated[
         bool, typer.Option("--changed", help="Keep what has not changed since the last report.")
     ] = False,
+    dask: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Run on the workers of the Dask cluster with this scheduler.")
+    ] = None,
 ) -> None:
     """Run claims and report, through the pytest command that it prints.
 
     Example: eosbench run orbit/quartic -n 2
     """
+    if dask and workers:
+        _refuse(f"-n {workers} and --dask {dask}: cases run in processes here or on a cluster; give one of them")
+    if dask and (sentence := missing_dask()):
+        _refuse(sentence)
     command = ["pytest", str(claims), f"--claims-report={report}", "--claims-progress", "-q"]
     if chosen:
         command += [f"--claims-only={_find(name, claims)[0].id}" for name in chosen]
@@ -145,8 +154,11 @@ def run(
         command += ["--claims-scale", scale]
     if changed:
         command.append("--claims-changed")
+    if dask:
+        command += ["--claims-dask", dask]
     print("$", shlex.join(command), flush=True)
-    raise typer.Exit(subprocess.run([sys.executable, "-m", *command]).returncode)
+    # In place of this process, so that Ctrl-C and SIGTERM reach the one that writes the report.
+    os.execv(sys.executable, [sys.executable, "-m", *command])
 
 
 @app.command()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from eosbench.extras import CLAIMS, missing_claims
+from eosbench.extras import CLAIMS, DASK, missing_claims, missing_dask
 
 ROOT = Path(__file__).parents[1]
 WITHOUT = "import sys; sys.modules |= dict.fromkeys({absent!r}); "
@@ -20,15 +20,17 @@ def python(program, absent, *arguments, cwd=ROOT):
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
 
 
-def test_the_extra_is_what_the_project_says():
+@pytest.mark.parametrize(("extra", "modules"), [("claims", CLAIMS), ("dask", DASK)])
+def test_an_extra_is_what_the_project_says(extra, modules):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extra = {re.match(r"[\w-]+", requirement)[0] for requirement in project["optional-dependencies"]["claims"]}
+    named = {re.match(r"[\w-]+", requirement)[0] for requirement in project["optional-dependencies"][extra]}
     owners = packages_distributions()
-    assert {owners[module][0].lower() for module in CLAIMS} == extra - {"pytest"}
+    assert {owners[module][0].lower() for module in modules} == named - {"pytest", "eosbench"}
 
 
 def test_nothing_is_missing_here():
     assert missing_claims() is None
+    assert missing_dask() is None
 
 
 @pytest.mark.parametrize("absent", [CLAIMS, ("typer",)])
@@ -39,6 +41,20 @@ def test_the_command_says_which_extra_it_needs(absent):
         f"eosbench: claims and their reports need {', '.join(absent)}, not installed here; "
         'pip install "eosbench[claims]"\n'
     )
+
+
+@pytest.mark.parametrize(
+    ("program", "status"),
+    [
+        ("sys.argv = ['eosbench', 'run', '--dask', 'a']; from eosbench.__main__ import main; main()", 2),
+        ("import pytest; sys.exit(pytest.main(['--claims-dask=a']))", pytest.ExitCode.USAGE_ERROR),
+    ],
+)
+def test_a_run_on_a_cluster_says_which_extra_it_needs(program, status, tmp_path):
+    done = python(program, DASK, cwd=tmp_path)
+    sentence = 'a run on a Dask cluster needs distributed, not installed here; pip install "eosbench[dask]"'
+    assert done.stderr.strip().endswith(sentence)
+    assert done.returncode == status
 
 
 def test_sharpness_is_measured_and_followed_without_the_extra():

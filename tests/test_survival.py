@@ -47,6 +47,12 @@ import signal, pytest
 signal.signal(signal.SIGINT, signal.default_int_handler)
 raise SystemExit(pytest.main())
 """
+EOSBENCH = """
+import signal
+from eosbench.__main__ import main
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+main()
+"""
 
 
 @pytest.fixture
@@ -55,7 +61,8 @@ def start(tmp_path):
     runs = []
 
     def started(*arguments, hang):
-        runs.append(begin(tmp_path, *arguments, hang=hang))
+        program = [EOSBENCH] if arguments[:1] == ("run",) else [PYTEST, "claims", "-p", "no:cacheprovider"]
+        runs.append(begin(tmp_path, *program, *arguments, hang=hang))
         return runs[-1]
 
     yield started
@@ -70,9 +77,8 @@ def begin(folder: Path, *arguments: str, hang: str) -> subprocess.Popen:
     text = CLAIMS + "".join(CLAIM.format(name=name) for name in ("one", "two", "three"))
     (folder / "claims" / "test_toy.py").write_text(text)
     (folder / "pytest.ini").write_text("[pytest]\n")
-    command = [sys.executable, "-c", PYTEST, "claims", "-p", "no:cacheprovider", *arguments]
     run = subprocess.Popen(
-        command,
+        [sys.executable, "-c", *arguments],
         cwd=folder,
         env=os.environ | {"EOSBENCH_TEST_HANG": hang},
         stdout=subprocess.PIPE,
@@ -120,7 +126,7 @@ def verdicts(folder: Path, directory: str = "claims-report") -> tuple[dict[str, 
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=["ctrl-c", "sigterm"])
-@pytest.mark.parametrize("arguments", [(), ("-n", "2")], ids=["serial", "n2"])
+@pytest.mark.parametrize("arguments", [(), ("-n", "2"), ("run",)], ids=["serial", "n2", "eosbench"])
 def test_an_interrupted_run_reports(start, tmp_path, sent, arguments):
     run = start(*arguments, hang="two")
     run.send_signal(sent)
@@ -129,7 +135,7 @@ def test_an_interrupted_run_reports(start, tmp_path, sent, arguments):
     found, report = verdicts(tmp_path)
     assert found["toy/two"] == "broken", output
     assert {crash["nodeid"] for crash in report["crashes"]} == at_work(tmp_path) >= {HANGING}
-    if not arguments:
+    if "-n" not in arguments:
         assert found == {"toy/one": "holds", "toy/two": "broken", "toy/three": "not run"}
     assert not report["complete"]
     assert report["coverage"]["cases"]["lost"] >= 1

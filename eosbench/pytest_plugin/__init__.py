@@ -5,8 +5,8 @@ It stays out of the way, and touches neither JAX nor its precision, until a coll
 1. `collection` makes the items where a module is collected.
 2. `attempt` runs one case, and lets its evidence travel with pytest's own reports.
 3. `session` follows the run, on the controller of pytest-xdist if there are workers; `recorder` writes the results file
-   as cases end, `progress` tells of it, and `scheduling` keeps the cases of one experiment on one worker. `kept` finds
-   what need not run again.
+   as cases end, `progress` tells of it, and `scheduling` keeps the cases of one experiment on one worker; `kept` finds
+   what need not run again, and `cluster` has cases run by the workers of a Dask cluster.
 4. In the end the verdicts are reached there, once, from the results file.
 """
 
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from eosbench.extras import missing_dask
 from eosbench.pytest_plugin.attempt import ATTEMPT
 from eosbench.pytest_plugin.attempt import pytest_pyfunc_call as pytest_pyfunc_call
 from eosbench.pytest_plugin.attempt import pytest_runtest_makereport as pytest_runtest_makereport
@@ -71,6 +72,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the files of claims that changed since the last full report, or whatever they rest on, and keep what "
         "it says of the others",
     )
+    group.addoption(
+        "--claims-dask",
+        metavar="ADDRESS",
+        default=None,
+        help="run the cases on the workers of the Dask cluster whose scheduler has this address",
+    )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -105,6 +112,16 @@ def pytest_configure(config: pytest.Config) -> None:
     config.pluginmanager.register(session, "eosbench-session")
     if config.pluginmanager.hasplugin("xdist"):
         config.pluginmanager.register(XdistController(session), "eosbench-xdist")
+    if (address := config.getoption("--claims-dask")) and not config.option.collectonly:
+        if sentence := missing_dask():
+            raise pytest.UsageError(sentence)
+        if config.getoption("numprocesses", None):
+            raise pytest.UsageError("--claims-dask and -n: give one of them, for cases run on a cluster or here")
+        if config.option.usepdb:
+            raise pytest.UsageError("--claims-dask and --pdb: a debugger needs the case in this process; leave one out")
+        from eosbench.pytest_plugin.cluster.controller import Cluster
+
+        config.pluginmanager.register(Cluster(address, plan), "eosbench-cluster")
 
 
 @pytest.fixture

@@ -142,8 +142,7 @@ def _numerics() -> dict[str, Any]:
     import jax
 
     return {
-        "device": jax.devices()[0].device_kind,
-        "backend": jax.default_backend(),
+        **device(),
         "x64": jax.config.jax_enable_x64,  # type: ignore[attr-defined]
         "matmul precision": jax.config.jax_default_matmul_precision,  # type: ignore[attr-defined]
     }
@@ -296,19 +295,30 @@ def _environment(config: pytest.Config) -> dict[str, Any]:
         return done.stdout.strip() if done.returncode == 0 else None
 
     status = git("status", "--porcelain")
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "eosbench": eosbench.__version__,
         **{name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "numpy", "scipy")},
         "commit": git("rev-parse", "HEAD"),
         "dirty": None if status is None else bool(status),
         "python": platform.python_version(),
-        "platform": platform.platform(),
-        "cpus": cpus,
+        **machine(),
         "scale": config.getoption("--claims-scale"),
         "workers": int(config.getoption("numprocesses", None) or 0),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def device() -> dict[str, str]:
+    """The device on which JAX computes in this process."""
+    import jax
+
+    return {"device": jax.devices()[0].device_kind, "backend": jax.default_backend()}
+
+
+def machine() -> dict[str, Any]:
+    """The machine that this process runs on, and how many of its cores it may use."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"platform": platform.platform(), "cpus": cpus}
 
 
 def _interrupt_on_sigterm() -> Any:
@@ -317,7 +327,11 @@ def _interrupt_on_sigterm() -> Any:
         return lambda: None
 
     def interrupt(signum: int, frame: Any) -> None:
-        raise KeyboardInterrupt("SIGTERM")
+        on_ctrl_c = signal.getsignal(signal.SIGINT)
+        if callable(on_ctrl_c) and on_ctrl_c is not signal.default_int_handler:
+            on_ctrl_c(signum, frame)  # a run on a cluster hears signals between two messages
+        else:
+            raise KeyboardInterrupt("SIGTERM")
 
     before = signal.signal(signal.SIGTERM, interrupt)
     return lambda: signal.signal(signal.SIGTERM, before)

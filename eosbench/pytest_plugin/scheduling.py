@@ -46,13 +46,13 @@ class ExperimentScheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         if self._experiments is None:
-            self._experiments = _experiments(self._plan_file())
+            file = self._plan_file()
+            plan = Plan.loads(file.read_text(encoding="utf-8")) if file is not None and file.exists() else Plan()
+            self._experiments = experiments(plan)
         return self._experiments.get(nodeid, nodeid)
 
 
-def _experiments(plan_file: Path | None) -> dict[str, str]:
-    if plan_file is None or not plan_file.exists():
-        return {}
-    plan = Plan.loads(plan_file.read_text(encoding="utf-8"))
+def experiments(plan: Plan) -> dict[str, str]:
+    """The experiment of each case, by the ids of their items."""
     of_claim = {claim.id: claim.experiment for claim in plan.claims}
     return {case.nodeid: of_claim[case.claim] for case in plan.cases}
