@@ -32,6 +32,7 @@ def templates() -> Environment:
         "foreign": foreign,
         "symbolic": symbolic,
         "line": one_line,
+        "nodeid": nodeid,
         "plural": plural,
         "room": room,
         "statement": statement,
@@ -59,6 +60,12 @@ def anchor(text: str) -> str:
 def foreign(text: Any, limit: int = 300) -> Markup:
     """Text from elsewhere on one line, kept from changing the direction of what stands beside it."""
     return Markup("<bdi>{}</bdi>").format(one_line(text, limit))
+
+
+def nodeid(id: str) -> Markup:
+    """What pytest calls a case, its file apart."""
+    file, mark, name = one_line(id, 1000).partition("::")
+    return Markup('<code class="id copied"><bdi><span class="file">{}</span>{}</bdi></code>').format(file + mark, name)
 
 
 def statement(text: str) -> Markup:

@@ -175,7 +175,8 @@ def test_whatever_lists_a_claim_is_marked_so_that_the_filter_finds_it(written):
 
 
 def test_each_case_shows_its_id(written):
-    ids = re.findall(r'<code class="id copied"><bdi>([^<]*)</bdi></code>', written)
+    shown = r'<code class="id copied"><bdi><span class="file">([^<]*)</span>([^<]*)</bdi></code>'
+    ids = ["".join(parts) for parts in re.findall(shown, written)]
     assert "claims/orbit/test_quartic.py::test_every_generic_start[eta=1.05]" in ids
     assert "claims/orbit/test_quartic.py::test_a_preimage_stays[eta=1.0416666666666667,x0=0.6]" in ids
     assert "claims/edge/test_hovers.py::test_it[control: cross-entropy]" in ids
