@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from eosbench.probes import StepCurvature as StepCurvature
     from eosbench.probes import Track as Track
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Where each public name is at home; a test holds it against what type checkers are told above.
 _HOME = {

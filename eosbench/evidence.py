@@ -547,11 +547,16 @@ def _finite(value: float) -> float:
 
 
 def _thinned(y: np.ndarray) -> np.ndarray:
-    """Indices of at most 600 points: of every bin the smallest and the largest value, so that no spike is hidden."""
+    """Indices of at most 600 points: of every bin the smallest and the largest value, so that no spike is hidden.
+
+    Where the curve ends in entries that are not finite, the last that is and the one after it are among them.
+    """
     if y.size <= _POINTS_PER_CURVE:
         return np.arange(y.size)
-    kept = {0, y.size - 1}
-    for block in np.array_split(np.arange(y.size), _POINTS_PER_CURVE // 2 - 1):
+    finite = np.flatnonzero(np.isfinite(y))
+    last = int(finite[-1]) if finite.size else 0
+    kept = {0, last, min(last + 1, y.size - 1), y.size - 1}
+    for block in np.array_split(np.arange(y.size), _POINTS_PER_CURVE // 2 - 2):
         values = np.where(np.isfinite(y[block]), y[block], np.inf)
         kept |= {int(block[np.argmin(values)]), int(block[np.argmax(np.where(np.isfinite(values), values, -np.inf))])}
     return np.array(sorted(kept))

@@ -280,9 +280,10 @@ def _counts(cases: Iterable[CaseRecord]) -> dict[str, int]:
 def _worst(cases: Iterable[CaseRecord]) -> Worst | None:
     """The comparison that came nearest to failing: by its reading, then by how little of its allowance is left.
 
-    That all is finite comes near to nothing.
+    That all is finite, or proved, comes near to nothing.
     """
-    pairs = [pair for pair in _comparisons(cases) if (pair[1].kind, pair[1].reading) != ("finite", "satisfied")]
+    far = (("finite", "satisfied"), ("proved", "satisfied"))
+    pairs = [pair for pair in _comparisons(cases) if (pair[1].kind, pair[1].reading) not in far]
     if not pairs:
         return None
     order = ("violated", "indeterminate", "satisfied")

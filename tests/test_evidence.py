@@ -310,6 +310,17 @@ def test_long_curves_keep_their_spikes():
     assert (curve.x[0], curve.x[-1]) == (0, 99_999)
 
 
+@pytest.mark.parametrize("last", [0, 1, 777, 12_345, 99_998, 99_999])
+def test_a_long_curve_keeps_where_it_ceases_to_be_finite(last):
+    y = np.where(np.arange(100_000) <= last, 1.0, np.inf)
+    evidence = new()
+    evidence.series("loss", np.arange(y.size), y, axes=("step", "loss"))
+    curve = evidence.curves[0]
+    assert len(curve.y) <= 600
+    assert max(x for x, y in zip(curve.x, curve.y, strict=True) if np.isfinite(y)) == last
+    assert min((x for x, y in zip(curve.x, curve.y, strict=True) if np.isinf(y)), default=100_000) == last + 1
+
+
 def test_curves_survive_divergence():
     evidence = new()
     evidence.series("loss", [0, 1, 2], [1.0, np.inf, np.nan], axes=("step", "loss"), spread=0.5)

@@ -152,7 +152,9 @@ def test_the_worst_comparison_has_the_least_slack():
     near, unclear = record(slack=0.1, name="near"), record("indeterminate", slack=0.9, name="unclear")
     assert judge(CLAIM, [case(records=[record(slack=0.5), near]), FIRED]).worst.comparison.name == "near"
     assert judge(CLAIM, [case("indeterminate", records=[near, unclear]), FIRED]).worst.comparison.name == "unclear"
-    assert judge(CLAIM, [case(records=[record(kind="finite", slack=0.0), near]), FIRED]).worst.comparison.name == "near"
+    for kind in ("finite", "proved"):
+        far = record(kind=kind, slack=0.0)
+        assert judge(CLAIM, [case(records=[far, near]), FIRED]).worst.comparison.name == "near"
 
 
 def test_vacuous_cases_are_counted_against_those_that_the_check_declares():

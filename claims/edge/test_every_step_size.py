@@ -4,7 +4,7 @@ import numpy as np
 
 from eosbench import Claim, Source
 
-from .setting import STEPS, counted
+from .setting import DIVERGED, STEPS, counted
 
 every_step_size = Claim(
     "edge/every-step-size",
@@ -31,10 +31,11 @@ def test_sharpness_reaches_the_threshold_and_stays_there(evidence, threshold):
     at_edge = run.sharpness[run.settled]
     evidence.at_most("last loss / first loss", run.loss[-1] / run.loss[0], 1.0)
     evidence.close("mean sharpness at the edge / (2/eta)", np.mean(at_edge), 1.125, 0.125)
-    shown = np.isfinite(run.sharpness) & (run.sharpness < 100)
-    axes = ("step", "sharpness in units of 2/η")
-    if shown.any():
-        evidence.series(f"2/η = {threshold:g}", np.arange(STEPS)[shown], run.sharpness[shown], axes=axes)
+    # In the figure the loss is infinite from where it diverges on, and the sharpness nothing where it is not known.
+    sharpness = np.where(np.isfinite(run.error), run.sharpness, np.nan)
+    loss = np.where(run.loss < DIVERGED, run.loss, np.inf)
+    for what, curve in {"sharpness in units of 2/η": sharpness, "training loss": loss}.items():
+        evidence.series(f"2/η = {threshold:g}", np.arange(STEPS), curve, axes=("step", what), scale="semilogy")
 
 
 @every_step_size.counterexample(threshold=40.0, steps=16_000, every=200)

@@ -9,7 +9,12 @@ from mkdocs.structure.files import File
 from eosbench.report.formula import formula
 
 ROOT = Path(__file__).parents[2]
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "SECURITY.md": "security.md",
+}
 FACES = ("curvature", "dynamics", "probes", "problems", "proof")
 CLAIMS = {  # what claims are written with, and where it is at home
     "Claim": "eosbench.claim",

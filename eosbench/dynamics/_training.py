@@ -4,13 +4,13 @@ import contextlib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
 from eosbench.curvature._loss import Loss, check_params, measurable, raveled, warn_of_state, widened, with_args
@@ -18,11 +18,17 @@ from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, on_the_mesh_of, read_copied_loss, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
 from eosbench.dynamics._batches import Batches
+from eosbench.dynamics._figure import figure
+from eosbench.dynamics._history import History, dataset, histories, write_csv
 from eosbench.dynamics._measuring import Losses, ReadFunction, ReadProbe, has_memory, read_probes, readings
 from eosbench.dynamics._optimizers import Optimizer, read_optimizer
 from eosbench.dynamics._probe import Probes
 from eosbench.dynamics._shapes import listed, shapes
 from eosbench.dynamics._state import TrainState, as_expected, read_state
+
+if TYPE_CHECKING:
+    import xarray
+    from matplotlib.figure import Figure
 
 
 class Run(eqx.Module):
@@ -36,6 +42,8 @@ class Run(eqx.Module):
             taken at the same points as `loss`.
         state: where the run stands, for `train` to continue and `save_state` to write.
         finite: whether the loss and all parameters were finite before each step, shape (steps,).
+        step: the number of each step, counted from the start of training, shape (steps,).
+        measured_at: for each probe the numbers of the steps at which it measured.
     """
 
     loss: Float[Array, " steps"]
@@ -43,6 +51,52 @@ class Run(eqx.Module):
     probes: dict[str, Any]
     state: TrainState
     finite: Bool[Array, " steps"]
+    step: Int[Array, " steps"]
+    measured_at: dict[str, Int[Array, " measurements"]]
+
+    def plot(self, line: ArrayLike | None = None) -> "Figure":
+        """A picture of the run: what its `Sharpness` and `EdgeDistance` probes measured, and below them the loss.
+
+        It is drawn by Matplotlib, without its global state: `run.plot(line=2 / eta).savefig("run.png")`. A band around
+        a curve is its error, and a dotted line stands where the run diverged.
+
+        Args:
+            line: the sharpness at the edge, drawn with what a `Sharpness` measured: 2/eta for gradient descent,
+                `stability(optimizer).line` for others; a number, or one for each step. That of an `EdgeDistance` is 1.
+
+        Raises:
+            ModuleNotFoundError: Matplotlib is not installed.
+            ValueError: `line` is of another shape, or there is no `Sharpness`; or the run is traced.
+        """
+        self._histories()
+        return figure(self.step, self.loss, self.probes, self.measured_at, line, self.diverged_at)
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write the run to a file: a row for each step, a column for each number of the loss and of the probes.
+
+        A column is named as in `sharpness.values[0]`. A cell is empty at a step at which its probe did not measure.
+        Numbers have the digits that give back the very same number of their dtype.
+
+        Raises:
+            ValueError: the run is traced.
+        """
+        write_csv(path, self.step, self._histories())
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """The run as an `xarray.Dataset`, a variable for each part of what a probe records, as `sharpness_values`.
+
+        Its dimensions are `step`, or `<probe>_step` for a probe under `Every`, with the numbers of the steps as their
+        coordinate, and those of the record, such as `k`; where two probes differ in their k, `<probe>_k`.
+
+        Raises:
+            ModuleNotFoundError: xarray is not installed.
+            ValueError: the run is traced.
+        """
+        return dataset(self.step, self._histories())
+
+    def _histories(self) -> list[History]:
+        own = {"loss": self.loss, "finite": self.finite}
+        return histories(self.step, own, self.probes, self.measured_at)
 
     @property
     def diverged_at(self) -> int | None:
@@ -140,7 +194,7 @@ def train(
         if stop_diverged and not run.finite.all():
             break
     joined = jax.tree.map(_joined, *runs)
-    return Run(joined.loss, state.params, joined.probes, state, joined.finite)
+    return Run(joined.loss, state.params, joined.probes, state, joined.finite, joined.step, joined.measured_at)
 
 
 def load_state(
@@ -291,7 +345,8 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
         steps = int(run.finite.argmin()) + 1
     due = {name: slice(-taken % every[name], steps, every[name]) for name in run.probes}
     records = {name: jax.tree.map(lambda x, rows=due[name]: x[rows], run.probes[name]) for name in run.probes}
-    return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps])
+    at = {name: run.step[due[name]] for name in run.probes}
+    return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps], run.step[:steps], at)
 
 
 @eqx.filter_jit
@@ -327,11 +382,11 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
 
     with on_the_mesh_of(problem.losses.descended):
         if stop_diverged:
-            (state, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
+            (last, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
         else:
-            state, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
+            last, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
     values, records, finite = history
-    return Run(values, state.params, records, state, finite)
+    return Run(values, last.params, records, last, finite, state.step + jnp.arange(steps), {})
 
 
 def _joined(*parts: Any) -> Any:

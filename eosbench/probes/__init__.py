@@ -6,6 +6,7 @@ from eosbench.probes._batch_sharpness import BatchCurvature as BatchCurvature
 from eosbench.probes._batch_sharpness import BatchSharpness as BatchSharpness
 from eosbench.probes._critical_sharpness import Critical as Critical
 from eosbench.probes._critical_sharpness import CriticalSharpness as CriticalSharpness
+from eosbench.probes._edge_distance import Distance as Distance
 from eosbench.probes._edge_distance import EdgeDistance as EdgeDistance
 from eosbench.probes._midpoint import Midpoint as Midpoint
 from eosbench.probes._mini_batch_sharpness import MeanSharpness as MeanSharpness

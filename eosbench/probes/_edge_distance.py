@@ -15,6 +15,17 @@ from eosbench.dynamics._stability_line import made_from, stability
 from eosbench.probes._sharpness import Sharpness, Track
 
 
+class Distance(Track):
+    """What `EdgeDistance` records: a `Track` in units of the edge, which is 1."""
+
+    __slots__ = ()
+
+    @property
+    def edge(self) -> float:
+        """1, the value at the edge of stability."""
+        return 1.0
+
+
 class EdgeDistance(eqx.Module):
     """A probe that measures l1(G^1/2 H G^1/2)/2 along training, so that the edge is 1 for any optimizer.
 
@@ -26,7 +37,7 @@ class EdgeDistance(eqx.Module):
 
     Attributes:
         optimizer: the one that trains, an `optax.GradientTransformation` or a `Partial` that returns one.
-        sharpness: how the eigenvalues are found; its `k` values are recorded, in units of the edge, as a `Track`.
+        sharpness: how the eigenvalues are found; its `k` values are recorded, in units of the edge, as a `Distance`.
     """
 
     optimizer: Any
@@ -58,11 +69,11 @@ class EdgeDistance(eqx.Module):
         """The block at the start, from a cold solve."""
         return self.sharpness.init(self._at_the_edge(point)[0])
 
-    def measure(self, point: Point, memory: PyTree[Array]) -> tuple[Track, PyTree[Array]]:
+    def measure(self, point: Point, memory: PyTree[Array]) -> tuple[Distance, PyTree[Array]]:
         """Values in units of the edge, and the memory for the next point."""
         scaled, usable = self._at_the_edge(point)
         track, memory = self.sharpness.measure(scaled, memory)
-        return track._replace(converged=track.converged & usable), memory
+        return Distance(*track._replace(converged=track.converged & usable)), memory
 
     def _at_the_edge(self, point: Point) -> tuple[Point, Bool[Array, ""]]:
         """The point in the coordinates in which the edge is 1, and whether there are such."""

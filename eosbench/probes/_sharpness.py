@@ -101,19 +101,25 @@ class Track(NamedTuple):
     block: Float[Array, " b"]
     ages: Float[Array, " b"]
 
+    @property
+    def edge(self) -> float | None:
+        """The value at the edge of stability, where the units tell it; that of a sharpness is the optimizer's."""
+        return None
+
     def __repr__(self) -> str:
         """The last measurement of those that are stacked here, and how many of them converged, at what cost."""
+        name = type(self).__name__
         if not has_numbers(*self) or self.values.ndim not in (1, 2):
-            return f"Track(values={self.values}, ...)"
+            return f"{name}(values={self.values}, ...)"
         if self.values.ndim == 1:
             ended = "converged" if bool(self.converged) else "not converged"
-            return f"Track({with_errors(self.values, self.errors)}; {int(self.hvps)} products, {ended})"
+            return f"{name}({with_errors(self.values, self.errors)}; {int(self.hvps)} products, {ended})"
         n = len(self.values)
         if n == 0:
-            return "Track(no measurement)"
+            return f"{name}(no measurement)"
         share, mean = float(np.mean(self.converged)), float(np.mean(self.hvps))
         last = with_errors(self.values[-1], self.errors[-1])
-        return f"Track({n} measurements, the last {last}; {mean:.3g} products each, {share:.0%} converged)"
+        return f"{name}({n} measurements, the last {last}; {mean:.3g} products each, {share:.0%} converged)"
 
     def _repr_html_(self) -> str:
         return as_html(repr(self))

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from eosbench.report import html, markdown
+from eosbench.report.cite import braced, entry
 from eosbench.report.claims_json import claims_json
 from eosbench.report.index import documents
 from eosbench.report.notation import one_line
@@ -86,17 +87,15 @@ def bibtex(results: Results) -> str:
     entries = []
     for document in documents(results):
         source = document.source
-        name = re.sub(r"[^A-Za-z0-9:._/-]+", "-", one_line(document.key, 60))
         fields = {
-            "author": _braced(source.authors),
-            "title": f"{{{_braced(source.title)}}}",
-            "year": _braced(source.year or ""),
+            "author": braced(source.authors),
+            "title": f"{{{braced(source.title)}}}",
+            "year": braced(source.year or ""),
             "url": re.sub(r"[{}\\\s]", "", one_line(source.url, 2000)),  # no command there, so nothing to escape
-            "version": _braced(source.version),
-            "note": _braced(f"Claims checked: {', '.join(sorted(claim.id for claim in document.claims))}"),
+            "version": braced(source.version),
+            "note": braced(f"Claims checked: {', '.join(sorted(claim.id for claim in document.claims))}"),
         }
-        known = "".join(f"  {field} = {{{text}}},\n" for field, text in fields.items() if text)
-        entries.append(f"@misc{{{name},\n{known}}}\n")
+        entries.append(entry(document.key, fields))
     return "\n".join(entries)
 
 
@@ -120,8 +119,3 @@ FORMATS: dict[str, Callable[[Results], str]] = {
 
 def _undecided(claim: ClaimResult) -> bool:
     return not claim.drift and claim.verdict in ("partial", "not run", "out of scope")
-
-
-def _braced(text: object) -> str:
-    """Text within a BibTeX field, where braces must match and some characters are commands."""
-    return re.sub(r"([#$%&_])", r"\\\1", re.sub(r"[{}\\~^]", "", one_line(text, 2000)))

@@ -36,6 +36,9 @@ _REFERENCE = "#3a3b3c"
 _HOLE = "#5a5b5c"  # within a ring, the colour of what is behind the figure
 _DOTS = {**dict.fromkeys((*_STAND_INS, _REFERENCE), 3.6), **dict.fromkeys(_DEEP, 2.2), _HOLE: 1.8}
 """The diameter of a point of this colour."""
+_ENDS = {"diverged": "diverges: infinite from here on", "unknown": "ends: no number from here on"}
+_GID = "curve-"  # and its number: the id of a curve in what Matplotlib writes
+_LARGEST = 1e300  # beyond this Matplotlib's own arithmetic overflows
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 _STYLE: dict[Any, Any] = {
@@ -73,7 +76,8 @@ class Entry(NamedTuple):
     """A line of a panel's legend: the colour's CSS class, how it is drawn and what it shows.
 
     `mark` is a style, with the number of its look where that is not the first: "line", "line-1", "points-2"; "case" for
-    the colour of a case, however it is drawn; "" for what is said of the whole panel.
+    the colour of a case, however it is drawn; "diverged" or "unknown" for how a curve ends before its last entry; ""
+    for what is said of the whole panel.
     """
 
     css: str
@@ -108,6 +112,11 @@ class _Curve(NamedTuple):
     @property
     def label(self) -> str:
         return symbolic(one_line(self.curve.label, 80))
+
+    @property
+    def name(self) -> str:
+        """What a reader is told who points at it."""
+        return f"{self.case}: {self.label}" if self.case and self.case != self.label else self.label
 
 
 class _Drawn(NamedTuple):
@@ -180,7 +189,9 @@ def _panel(salt: str, key: tuple[str, str, str], recorded: list[_Curve], points:
         groups = _groups(kept)
         drawn = _drawn(kept, groups)
         svg = _svg(salt, f"{y_label} against {x_label}", scale, kept, drawn, points)
-        return Panel(Markup(svg), x_label, y_label, _legend(kept, groups, drawn), len(curves) - len(kept))
+        ends = [word for word in _ENDS if any(_end(curve.curve) == word for curve in kept)]
+        legend = _legend(kept, groups, drawn) + tuple(Entry("s-ref", word, _ENDS[word]) for word in ends)
+        return Panel(Markup(svg), x_label, y_label, legend, len(curves) - len(kept))
     except Exception as problem:  # of curves that may hold anything; the rest of the report must not be lost with them
         told = f"could not be drawn: {type(problem).__name__}: {one_line(problem)}"
         return Panel(Markup('<p class="muted">{}</p>').format(told), x_label, y_label, (), omitted=0)
@@ -299,32 +310,89 @@ def _svg(salt: str, title: str, scale: str, curves: list[_Curve], drawn: list[_D
         FigureCanvasSVG(figure)
         axes = figure.add_subplot()
         most = max(_FEWEST, points // len(curves))
-        for curve, how in zip(curves, drawn, strict=True):
-            _draw(axes, curve.curve, how, most)
+        for i, (curve, how) in enumerate(zip(curves, drawn, strict=True)):
+            _draw(axes, curve.curve, how, most, f"{_GID}{i}")
         _scale(axes, scale)
+        for curve, how in zip(curves, drawn, strict=True):
+            _draw_end(axes, curve.curve, how)
         figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _for_page(buffer.getvalue(), salt, title)
+        # After it was drawn, for only then the panel has its place in the figure.
+        scales = [_axis(axes, i) for i in range(2)]
+    return _for_page(buffer.getvalue(), salt, title, scales, [curve.name for curve in curves])
 
 
-def _draw(axes: Axes, curve: Curve, how: _Drawn, most: int) -> None:
+def _axis(axes: Axes, i: int) -> str:
+    """For the page to read values from the drawing: pixels of both ends of an axis, their values, "log" if it is."""
+    limits = np.array([axes.get_xlim(), axes.get_ylim()])
+    pixels = axes.transData.transform(limits.T)[:, i]
+    if i == 1:
+        pixels = 72 * _SIZE[1] - pixels  # counted from above
+    log = (axes.get_xscale, axes.get_yscale)[i]() == "log"
+    return " ".join([*(f"{p:.2f}" for p in pixels), *(f"{v:.12g}" for v in limits[i]), *(["log"] if log else [])])
+
+
+def _numbers_of(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     n = min(len(curve.x), len(curve.y))
-    x, y, spread = (np.array(values[:n], float) for values in (curve.x, curve.y, curve.spread or ()))
+    return np.array(curve.x[:n], float), np.array(curve.y[:n], float)
+
+
+def _end(curve: Curve) -> str | None:
+    """How a curve ends that has no finite values from some entry on, after others that are: a key of `_ENDS`."""
+    if curve.style == "reference":
+        return None
+    _, y = _numbers_of(curve)
+    n = _drawable(y)
+    if n in (0, y.size):
+        return None
+    return "unknown" if np.isnan(y[n]) else "diverged"
+
+
+def _drawable(y: np.ndarray) -> int:
+    """How many entries there are up to the last that can be drawn."""
+    can = np.flatnonzero(np.abs(y) < _LARGEST)
+    return int(can[-1]) + 1 if can.size else 0
+
+
+def _draw_end(axes: Axes, curve: Curve, how: _Drawn) -> None:
+    """A curve that diverges goes on to the edge of the panel, where an arrow is; one without numbers has a cross."""
+    end = _end(curve)
+    if end is None:
+        return
+    x, y = _numbers_of(curve)
+    last = _drawable(y) - 1
+    if axes.get_yscale() == "log" and y[last] <= 0:
+        return
+    if end == "unknown":
+        axes.plot(x[last], y[last], "x", color=how.colour, markersize=6, markeredgewidth=1.3)
+        return
+    axes.update_datalim([(x[last + 1], y[last])], updatey=False)
+    axes.autoscale_view(scaley=False)
+    limits = axes.get_ylim()
+    edge, arrow = (limits[1], "^") if y[last + 1] > 0 else (limits[0], "v")
+    axes.plot(x[last : last + 2], [y[last], edge], color=how.colour, linewidth=1.1, linestyle=(0, (1.5, 1.5)))
+    axes.plot(x[last + 1], edge, arrow, color=how.colour, markersize=6, markeredgewidth=0.5, clip_on=False)
+    axes.set_ylim(limits)
+
+
+def _draw(axes: Axes, curve: Curve, how: _Drawn, most: int, gid: str) -> None:
+    x, y = _numbers_of(curve)
+    y = y[: _drawable(y) or None]  # what comes after is told by `_draw_end`
+    spread = np.array((curve.spread or ())[: y.size], float)
     kept = _thinned(y, most)
-    # Beyond this Matplotlib's own arithmetic overflows.
-    x, y = (np.where(np.abs(values[kept]) < 1e300, values[kept], np.nan) for values in (x, y))
+    x, y = (np.where(np.abs(values[kept]) < _LARGEST, values[kept], np.nan) for values in (x, y))
     if spread.size:
         spread = spread[kept]
     colour = how.colour
     match curve.style:
         case "points":
-            axes.plot(x, y, "o", color=colour, markeredgewidth=0)
+            axes.plot(x, y, "o", color=colour, markeredgewidth=0, gid=gid)
             if how.look == 1:
                 axes.plot(x, y, "o", color=_HOLE, markeredgewidth=0)
         case "reference":
-            axes.plot(x, y, "--", color=colour, linewidth=1.1, dashes=(4, 2.5), zorder=3)
+            axes.plot(x, y, "--", color=colour, linewidth=1.1, dashes=(4, 2.5), zorder=3, gid=gid)
         case _:
             pattern = ("solid", (0, (7, 2, 1.5, 2)), (0, (1.5, 1.5)))[how.look]
-            axes.plot(x, y, linestyle=pattern, color=colour, linewidth=1.1 if how.deep else 1.5, zorder=2.5)
+            axes.plot(x, y, linestyle=pattern, color=colour, linewidth=1.1 if how.deep else 1.5, zorder=2.5, gid=gid)
     if spread.size:
         if curve.style == "points":
             axes.errorbar(x, y, spread, fmt="none", ecolor=colour, elinewidth=1)
@@ -389,18 +457,21 @@ def _decimal(value: float, position: int | None = None) -> str:
     return ("" if mantissa == "1" else f"{mantissa}·") + _power(10.0 ** int(exponent))
 
 
-def _for_page(svg: str, salt: str, title: str) -> str:
-    """Matplotlib's SVG made part of a page: no prologue, no ids but those referred to, colours by name."""
+def _for_page(svg: str, salt: str, title: str, scales: Sequence[str], names: Sequence[str]) -> str:
+    """Matplotlib's SVG made part of a page: no prologue, no ids but those referred to, colours and curves by name."""
     svg = svg[svg.index("<svg") :]
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r"<!--.*?-->|<style.*?</style>", "", svg, flags=re.DOTALL)
     used = set(re.findall(r'(?:url\(#|href="#)([^")]+)', svg))
-    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", svg)
+    svg = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used or m[1].startswith(_GID) else "", svg)
     prefix = re.sub(r"[^a-z0-9]+", "-", salt.lower()[:80])
-    svg = re.sub(r'( id="|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
+    svg = re.sub(rf'( id="(?!{_GID})|url\(#|href="#)', rf"\g<1>{prefix}-", svg)
     svg = re.sub(r"(?<= d=\")[^\"]*", lambda m: _compact(m[0]), svg)
     svg = re.sub(r'(?<= [xy]=")[^"]*', lambda m: _rounded(m[0]), svg)
     svg = re.sub(r"<g([^>]*)>((?:\s*<use [^>]* style=\"fill: (#[0-9a-f]{6})\"/>)+)\s*</g>", _dots, svg)
+    # What every axis has is told once, in the stylesheet, or by the mark itself.
+    svg = re.sub(rf' style="[^"]*stroke: {_MUTED}; stroke-opacity[^"]*"', ' class="grid"', svg)
+    svg = re.sub(rf'(<use [^>]*) style="fill: {_MUTED}; stroke: {_MUTED}[^"]*"', r"\1", svg)
     svg = re.sub(r" font-family: [^;\"]*;| transform=\"rotate\(-0 [^\"]*\"", "", svg)
     for stand_in, colour in {
         _INK: "currentColor",
@@ -411,11 +482,25 @@ def _for_page(svg: str, salt: str, title: str) -> str:
         **{hue: f"var(--r{i})" for i, hue in enumerate(_DEEP)},
     }.items():
         svg = svg.replace(stand_in, colour)
-    svg = re.sub(r"\n\s*", "\n", svg)
-    opening = Markup('<svg role="img" aria-label="{}" class="plot" viewBox="0 0 {} {}">').format(
-        clip(title, 200), round(_SIZE[0] * 72, 1), round(_SIZE[1] * 72, 1)
-    )
+    svg = _grouped(re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><"))
+    svg = re.sub(rf' id="{_GID}(\d+)"', lambda m: str(Markup(' data-curve="{}"').format(names[int(m[1])])), svg)
+    opening = Markup(
+        '<svg role="img" aria-label="{}" class="plot" viewBox="0 0 {} {}" data-x="{}" data-y="{}">'
+    ).format(clip(title, 200), round(_SIZE[0] * 72, 1), round(_SIZE[1] * 72, 1), *scales)
     return str(opening) + svg[svg.index(">") + 1 :].strip()
+
+
+def _grouped(svg: str) -> str:
+    """The drawing without the groups that say nothing: Matplotlib has one around each part of each axis."""
+    kept: list[bool] = []
+
+    def tag(match: re.Match[str]) -> str:
+        if match[0] != "</g>":
+            kept.append(match[0] != "<g>")
+            return match[0] if kept[-1] else ""
+        return match[0] if kept.pop() else ""
+
+    return re.sub(r"<g\b[^>]*>|</g>", tag, re.sub(r"<g\b[^>]*/>", "", svg))
 
 
 def _dots(group: re.Match[str]) -> str:

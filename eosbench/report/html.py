@@ -15,6 +15,7 @@ from markupsafe import Markup
 from eosbench import records
 from eosbench.records import CaseRecord
 from eosbench.report import figures
+from eosbench.report.cite import Citation, citation
 from eosbench.report.formula import typeset
 from eosbench.report.graph import graph
 from eosbench.report.index import documents
@@ -87,6 +88,7 @@ class ClaimView:
     """The claims that it uses; None for one that is not in this report."""
     used_by: list[ClaimResult]
     command: str
+    citation: Citation | None
 
     @property
     def unfolded(self) -> bool:
@@ -178,6 +180,7 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         rests_on=[(used, next((other for other in results.claims if other.id == used), None)) for used in claim.uses],
         used_by=[other for other in results.claims if claim.id in other.uses],
         command=_command(claim),
+        citation=citation(claim, results),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from eosbench.records import SEVERITIES, VERDICTS
+from eosbench.records import GRADES, SEVERITIES, VERDICTS
 from eosbench.report.formula import typeset
 from eosbench.report.notation import authors, digits, one_line, plural, symbolic
 from eosbench.report.results import ClaimResult
@@ -32,14 +32,18 @@ def templates() -> Environment:
         "foreign": foreign,
         "symbolic": symbolic,
         "line": one_line,
+        "nodeid": nodeid,
         "plural": plural,
+        "room": room,
         "statement": statement,
+        "tight": tight,
         "typeset": typeset,
         "duration": duration,
     }
     environment.filters |= filters
     environment.globals["verdicts"] = VERDICTS
     environment.globals["severities"] = SEVERITIES
+    environment.globals["grades"] = GRADES
     return environment
 
 
@@ -58,9 +62,20 @@ def foreign(text: Any, limit: int = 300) -> Markup:
     return Markup("<bdi>{}</bdi>").format(one_line(text, limit))
 
 
+def nodeid(id: str) -> Markup:
+    """What pytest calls a case, its file apart."""
+    file, mark, name = one_line(id, 1000).partition("::")
+    return Markup('<code class="id copied"><bdi><span class="file">{}</span>{}</bdi></code>').format(file + mark, name)
+
+
 def statement(text: str) -> Markup:
     """A statement of a document, its formulas set."""
     return Markup("<bdi>{}</bdi>").format(typeset(text))
+
+
+def tight(table: str) -> Markup:
+    """A table without the blanks between its rows and cells, which a browser would keep a node for each of."""
+    return Markup(re.sub(r">\s+(?=</?(?:t[dhr]|thead|tbody|table)\b)", ">", table))
 
 
 def duration(seconds: float | None) -> str:
@@ -71,6 +86,14 @@ def duration(seconds: float | None) -> str:
         return f"{digits(seconds, 2)} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def room(slack: float) -> str:
+    """What a comparison has to spare, in words."""
+    if not math.isfinite(slack):
+        return "beyond any bound" if slack != math.inf else "with any amount to spare"
+    share = f"{digits(100 * abs(slack), 2)} %"
+    return f"{share} beyond" if slack < 0 else f"with {share} to spare" if slack else "with nothing to spare"
 
 
 def cost(claim: ClaimResult) -> str:

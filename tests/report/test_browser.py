@@ -62,7 +62,7 @@ def test_the_filter_narrows_by_text_topic_verdict_grade_and_document(page):
         ("verdict", "drifted", ["descent/inequality", "descent/quadratic-regimes", "edge/hovers"]),
         ("grade", "proved", ["orbit/existence-1d"]),
         ("severity", "wrong constant", ["phase-two/loss-sqrt"]),
-        ("document", "4", ["summary/beats-state-of-the-art"]),
+        ("document", "summary-2022", ["summary/beats-state-of-the-art"]),
     ):
         page.select_option(f"select[name={field}]", value)
         assert page.evaluate(SHOWN) == expected
@@ -71,6 +71,64 @@ def test_the_filter_narrows_by_text_topic_verdict_grade_and_document(page):
     page.fill("input[name=text]", "preimages period-2")
     assert page.evaluate(SHOWN) == ["orbit/quartic"]
     assert page.inner_text("output") == "1 of 13 claims"
+
+
+def test_the_filter_narrows_every_list_of_claims(page):
+    page.select_option("select[name=severity]", "wrong constant")
+    listed = "[...document.querySelectorAll('[data-claim]')].filter(e => e.checkVisibility() && !e.matches('.faded'))"
+    assert page.evaluate(f"[...new Set({listed}.map(e => e.dataset.claim))]") == ["phase-two/loss-sqrt"]
+    assert page.evaluate(f"{listed}.map(e => e.tagName)") == ["LI", "DIV", "ARTICLE"]
+    headings = "[...document.querySelectorAll('main h2, main h3')].filter(e => e.checkVisibility())"
+    assert page.evaluate(f"{headings}.map(e => e.textContent.trim().split(' ')[0])") == [
+        "All", "phase", "Where", "Wrong", "phase", "phase-two/loss-sqrt",
+    ]  # fmt: skip
+    assert page.evaluate("document.querySelectorAll('.sources > li:not([hidden])').length") == 1
+    page.click("button[type=reset]")
+    eventually(page, "document.querySelectorAll('main [hidden], main .faded').length == 0")
+
+
+def test_what_no_claim_checks_is_found_by_its_document_and_its_words_alone(page):
+    shown = "[...document.querySelectorAll('[data-statement]')].filter(e => !e.hidden).map(e => e.dataset.statement)"
+    everything = page.evaluate(shown)
+    page.select_option("select[name=document]", "chen-bruna-poster")
+    assert page.evaluate(shown) == ["chen-bruna-poster"] * 3  # two statements, and a section that has none
+    page.select_option("select[name=verdict]", "holds")
+    assert page.evaluate(shown) == []
+    page.click("button[type=reset]")
+    page.fill("input[name=text]", "it explodes")
+    assert page.evaluate(shown) == ["chen-bruna-poster"]
+    page.fill("input[name=text]", "")
+    assert page.evaluate(shown) == everything
+
+
+def test_the_state_of_the_filter_is_in_the_address(page, url):
+    page.select_option("select[name=severity]", "wrong constant")
+    page.fill("input[name=text]", "1/2 sum")
+    eventually(page, "location.hash == '#text=1%2F2+sum&severity=wrong+constant'")
+    page.requests.clear()
+    page.reload()
+    assert page.evaluate(SHOWN) == ["phase-two/loss-sqrt"]
+    assert page.input_value("input[name=text]") == "1/2 sum"
+    assert page.inner_text("output") == "1 of 13 claims"
+    page.click("button[type=reset]")
+    eventually(page, "location.hash == ''")
+    assert len(page.evaluate(SHOWN)) == 13
+
+
+def test_a_link_opens_a_filtered_view_and_back_leaves_it(page):
+    page.click(".counts a:has-text('refuted')")
+    eventually(page, f"{SHOWN}.length == 1")
+    assert page.evaluate("location.hash") == "#verdict=refuted"
+    assert page.input_value("select[name=verdict]") == "refuted"
+    page.go_back()
+    eventually(page, f"{SHOWN}.length == 13")
+
+
+def test_a_link_to_what_this_report_has_not_finds_nothing(page):
+    page.evaluate("location.hash = '#document=some-other'")
+    eventually(page, f"{SHOWN}.length == 0")
+    assert page.input_value("select[name=document]") == "some-other"
+    assert page.inner_text("output") == "0 of 13 claims"
 
 
 def test_the_keyboard_reaches_filter_and_claims(page):
@@ -89,6 +147,64 @@ def test_a_deep_link_shows_its_claim_even_if_the_filter_hid_it(page):
     page.evaluate("location.hash = '#edge/hovers'")
     eventually(page, "Math.abs(document.getElementById('edge/hovers').getBoundingClientRect().top) < 200")
     assert len(page.evaluate(SHOWN)) == 13
+
+
+@pytest.mark.parametrize("id", ["balancing/scalar", "edge/hovers", "relu/alignment"])
+def test_a_jump_arrives_at_once(chromium, url, id):
+    """Both on the way in and on the page: within a frame, whatever was not laid out yet."""
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    top = f"document.getElementById('{id}').getBoundingClientRect().top"
+    page.goto(f"{url}#{id}")
+    assert 0 <= page.evaluate(top) < 200
+    page.evaluate("scrollTo(0, 0)")
+    arrived = (
+        "new Promise(done => { location.hash = '#claims'; location.hash = '#ID';"
+        "requestAnimationFrame(() => requestAnimationFrame(() => done(TOP))); })"
+    )
+    assert 0 <= page.evaluate(arrived.replace("ID", id).replace("TOP", top)) < 200
+    page.close()
+
+
+def test_the_value_of_a_curve_is_told_under_the_pointer(page):
+    plot = page.locator("[id='orbit/quartic'] .plot").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    # Where step 40 is and x = 1, by the scale that the figure carries: the level line of the minimum has its end at 60.
+    scale = [[float(part) for part in plot.get_attribute(f"data-{axis}").split()] for axis in "xy"]
+    share = [(value - low) / (high - low) for value, (_, _, low, high) in zip((60, 1), scale, strict=True)]
+    pixel = [start + s * (end - start) for s, (start, end, _, _) in zip(share, scale, strict=True)]
+    unit = box["width"] / 388.8
+    page.mouse.move(box["x"] + unit * pixel[0] + 3, box["y"] + unit * pixel[1] + 3)
+    told = "[...document.querySelectorAll('.tip div')].map(row => row.textContent)"
+    assert page.evaluate(told) == ["the minimum", "step t 60", "xt 1"]
+    page.mouse.move(box["x"] - 200, box["y"])
+    assert not page.locator(".tip").is_visible()
+
+
+def test_an_id_a_command_and_a_citation_can_be_copied(page):
+    page.evaluate("void (navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); })")
+    card = page.locator("[id='phase-two/loss-sqrt']")
+    card.scroll_into_view_if_needed()
+    for near, beginning in (
+        ("th .copied", "claims/phase_two/test_loss_sqrt.py::test_the_printed_constant[eta=0.01]"),
+        (".command .copied", "pytest claims/phase_two/test_loss_sqrt.py::test_the_sum_of_two_losses"),
+        (".cite p", "eosbench 0.1.0, commit 4be1c07 with uncommitted changes, 2026-11-22: phase-two/loss-sqrt is"),
+        (".cite pre", "@misc{phase-two/loss-sqrt,"),
+    ):
+        if near.startswith(".cite p") and not card.locator(".cite p").is_visible():
+            card.locator(".cite summary").click()
+        button = card.locator(f"{near} + button").first
+        button.click()
+        assert page.evaluate("window.copied").startswith(beginning)
+        assert button.inner_text() == "copied"
+
+
+def test_without_a_clipboard_the_text_is_selected(page):
+    page.evaluate("void (navigator.clipboard.writeText = () => Promise.reject(new Error('no leave')))")
+    card = page.locator("[id='phase-two/loss-sqrt']")
+    card.scroll_into_view_if_needed()
+    card.locator(".command .copied + button").click()
+    eventually(page, "getSelection().toString().startsWith('pytest claims/phase_two')")
 
 
 def test_a_link_to_a_document_unfolds_its_contents_and_a_claim_there_leads_to_its_card(page):
@@ -118,6 +234,13 @@ def test_nothing_is_wider_than_the_window(page, width, unfolded):
     if unfolded:
         page.evaluate(UNFOLD)
     assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_a_filtered_view_is_printed_as_such(page):
+    page.select_option("select[name=severity]", "wrong constant")
+    page.emulate_media(media="print")
+    assert page.locator("article.claim:visible").count() == 1
+    assert page.inner_text(".filtered") == "1 of 13 claims: severity wrong constant"
 
 
 def test_on_a_narrow_window_a_comparison_is_a_card(page):
@@ -173,15 +296,14 @@ def test_every_text_stands_out_from_what_is_behind_it(page, scheme):
     assert [(text, ratio) for text, ratio, asked in found if ratio < asked] == []
 
 
-def test_in_print_everything_is_unfolded_but_the_rest_of_long_tables_which_is_said(page, tmp_path):
+def test_what_is_printed_is_complete(page):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.locator("details[open]").count() < page.locator("details").count()
-    cells = ".comparisons:not(.long) td"
-    assert page.locator(cells).count() == page.locator(f"{cells}:visible").count() > 50
-    for selector in ("blockquote", "figure", ".constant", ".controls li", ".erratum-row", ".in-print"):
+    assert page.locator(".comparisons td").count() > 350
+    for selector in ("td", "blockquote", "figure", ".constant", ".controls li", ".erratum-row", ".id", ".cite p"):
         assert page.locator(selector).count() == page.locator(f"{selector}:visible").count() > 0, selector
-    assert page.locator(".comparisons.long tbody tr:visible").count() == 12
-    assert page.locator(".in-print").inner_text() == "Printed are the first 12 of 40 comparisons; claims.json has all."
+    for selector in ("button", ".filter", ".cite pre"):
+        assert page.locator(f"{selector}:visible").count() == 0, selector
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert min(ratio / asked for _, ratio, asked in page.evaluate(CONTRASTS)) >= 1
     pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))

@@ -21,12 +21,8 @@ def draw(*cases, points=2000):
 
 
 def curves(svg):
-    """Drawn data lines, which alone are clipped to the axes; grid lines are clipped as well and translucent."""
-    return [
-        path
-        for path in re.findall(r"<path[^>]*clip-path[^>]*>", svg)
-        if "stroke-opacity" not in path and "clip-path" in path
-    ]
+    """Drawn data lines, which alone are clipped to the axes, as are the lines of the grid."""
+    return [path for path in re.findall(r"<path[^>]*clip-path[^>]*>", svg) if 'class="grid"' not in path]
 
 
 def test_curves_with_the_same_axes_share_a_panel():
@@ -207,3 +203,76 @@ def test_an_axis_without_a_label_has_none(axes):
     (panel,) = draw(case(axes=axes))
     assert (panel.x_label, panel.y_label) == ("step" if axes == ["step"] else "", "")
     assert panel.svg.startswith("<svg")
+
+
+def read_back(svg):
+    """The points of each curve by its name, in the values of the axes: what the page tells under the pointer."""
+    axes = [re.search(rf'data-{axis}="([^"]*)"', svg)[1].split() for axis in "xy"]
+    found, drawn = {}, re.sub(r"<defs>.*?</defs>", "", svg, flags=re.DOTALL)
+    for name, group in re.findall(r'<g data-curve="([^"]*)">(.*?)</g>', drawn, re.DOTALL):
+        path = re.search(r' d="([^"]*)"', group)[1]
+        pixels = np.array(re.findall(r"[ML](-?[\d.]+) (-?[\d.]+)", path), float)
+        values = []
+        for pixel, (start, end, low, high, *log) in zip(pixels.T, axes, strict=True):
+            share = (pixel - float(start)) / (float(end) - float(start))
+            low, high = float(low), float(high)
+            values.append(low * (high / low) ** share if log else low + share * (high - low))
+        found[name] = np.array(values)
+    return found
+
+
+@pytest.mark.parametrize("style", ["line", "points"])
+@pytest.mark.parametrize("scale", ["linear", "semilogy", "loglog"])
+def test_the_values_of_a_curve_can_be_read_back_from_its_drawing(scale, style):
+    x = np.arange(1.0, 21.0)
+    (panel,) = draw(case(x=x.tolist(), y=(x**2).tolist(), scale=scale, style=style))
+    ((name, (read_x, read_y)),) = read_back(panel.svg).items()
+    assert name == "n=1: GD"
+    assert read_x == pytest.approx(x, rel=2e-3)
+    assert read_y == pytest.approx(x**2, rel=2e-3, abs=0.05)
+
+
+def test_a_name_of_a_curve_stays_a_name():
+    (panel,) = draw(case('n="1"><script>', label=' d="M0 0" id="curve-1" & #2a2b00'))
+    (group,) = re.findall(r"<g data-curve=[^>]*>", panel.svg)
+    assert (
+        group == '<g data-curve="n=&#34;1&#34;&gt;&lt;script&gt;: d=&#34;M0 0&#34; id=&#34;curve-1&#34; &amp; #2a2b00">'
+    )
+
+
+def ends(panel):
+    """What the legend tells of how curves end, and the points of each line that leads to such an end."""
+    told = [(entry.mark, entry.label) for entry in panel.legend if entry.mark in ("diverged", "unknown")]
+    dotted = [curve for curve in curves(panel.svg) if "stroke-dasharray: 1.65,1.65" in curve]
+    return told, [np.array(re.findall(r"[ML]([\d.]+) ([\d.]+)", curve), float) for curve in dotted]
+
+
+@pytest.mark.parametrize("beyond", [[np.inf] * 3, [np.inf, np.nan, np.nan], [1e301, np.inf, 0.0 * np.inf]])
+@pytest.mark.parametrize("scale", ["linear", "semilogy"])
+def test_a_curve_that_diverges_goes_on_to_the_top_of_its_panel(beyond, scale):
+    y = [1.0, 2.0, 4.0, 8.0, *beyond]
+    (panel,) = draw(case(x=list(range(7)), y=y, scale=scale))
+    told, (drawn,) = ends(panel)
+    assert told == [("diverged", "diverges: infinite from here on")]
+    start, end, low, high = map(float, re.search(r'data-x="([^"]*)"', panel.svg)[1].split())
+    steps = low + (drawn[:, 0] - start) / (end - start) * (high - low)
+    assert steps == pytest.approx([3, 4], abs=0.02)  # from the last value to the first that is none
+    assert drawn[1, 1] == float(re.search(r'data-y="[\d.]+ ([\d.]+)', panel.svg)[1])
+    assert high > 4
+
+
+def test_one_that_diverges_downward_goes_to_the_bottom():
+    (panel,) = draw(case(x=[0, 1, 2], y=[0.0, -1.0, -np.inf]))
+    ((_, end),) = ends(panel)[1]
+    assert end[1] == float(re.search(r'data-y="([\d.]+)', panel.svg)[1])
+
+
+def test_one_that_has_no_numbers_from_some_point_on_ends_in_a_cross():
+    (panel,) = draw(case(x=[0, 1, 2, 3], y=[1.0, 2.0, np.nan, np.inf]))
+    assert ends(panel) == ([("unknown", "ends: no number from here on")], [])
+
+
+@pytest.mark.parametrize("y", [[1.0, 2.0, 3.0], [1.0, np.inf, 3.0], [1.0, np.nan, 3.0], [np.nan] * 3, [np.inf] * 3])
+def test_one_that_comes_back_or_never_began_has_no_mark(y):
+    (panel,) = draw(case(x=[0, 1, 2], y=y))
+    assert ends(panel) == ([], [])

@@ -1,13 +1,15 @@
+import math
 import re
 from html import unescape
 from html.parser import HTMLParser
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 
 from eosbench.report import write
 from eosbench.report.exports import FORMATS
-from eosbench.report.pages import anchor
+from eosbench.report.pages import anchor, room
 
 HOSTILE = "</td><script>alert(1)</script><img src=x onerror=alert(1)> \u202e\u2066 {{ 7 * 7 }} \"'`"
 DOCUMENT = "https://example.org/talk_1%20a"
@@ -54,9 +56,23 @@ def test_the_page_is_well_formed_and_its_ids_are_unique(written):
 
 def test_every_claim_can_be_linked_to(written):
     page = Page(written)
-    links = [link for link in page.all("href") if link.startswith("#")]
+    links = [link for link in page.all("href") if link.startswith("#") and "=" not in link]
     assert "#orbit/quartic" in links
     assert {link[1:] for link in links} <= set(page.all("id"))
+
+
+def test_a_link_to_a_part_of_the_claims_asks_for_what_the_filter_has(written):
+    """As #verdict=out+of+scope: each names a field of the filter and one of its options."""
+    form = Page(written[written.index("<form") : written.index("</form>") + len("</form>")])
+    options, field = set(), None
+    for tag, value in form.tags:
+        field = value["name"] if tag == "select" else field
+        options |= {(field, value["value"])} if tag == "option" else set()
+    asked = [pair for link in Page(written).all("href") if "=" in link for pair in parse_qsl(link[1:])]
+    assert ("verdict", "not run") in asked
+    assert ("severity", "wrong constant") in asked
+    assert ("document", "arora-2022-talk") in asked
+    assert set(asked) <= options
 
 
 def test_the_page_asks_the_network_for_nothing(written):
@@ -85,7 +101,7 @@ def test_nothing_is_left_behind_but_the_report(troubled, tmp_path):
 
 
 def test_the_first_screen_says_what_the_page_is_and_what_it_is_not(written):
-    top = written[: written.index("<form")]
+    top = written[: written.index('id="map"')]
     for text in (
         "Of 13 claims, 7 came out as expected, 3 drifted from expectation",
         "<em>not</em> a proof",
@@ -94,11 +110,11 @@ def test_the_first_screen_says_what_the_page_is_and_what_it_is_not(written):
         "1 case died in mid-run",
         "<bdi>float64</bdi>",
         "commit 4be1c07 with uncommitted changes",
-        "jax",
+        "<span><bdi>JAX 0.10.2</bdi></span>",
     ):
         assert text in top
     for word in ("holds", "corrected", "refuted", "inconclusive", "vacuous", "broken", "partial", "not run"):
-        assert re.search(rf"</span> <b>\d+</b> {word}", top), word
+        assert re.search(rf"</span> <b>\d+</b> {word}</a>", top), word
 
 
 def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
@@ -117,7 +133,7 @@ def test_a_claim_shows_both_forms_its_controls_constants_and_command(written):
 def test_the_findings_are_grouped_by_severity_and_the_news_is_first(written):
     section = written[written.index('aria-labelledby="errata"') :]
     section = section[: section.index("</section>")]
-    told = re.findall(r'<h3>([A-Z][a-z ]+) <|<p class="what"><a href="#([^"]+)"', section)
+    told = re.findall(r'<h3><a [^>]*>([A-Z][a-z ]+)<|<p class="what"><a href="#([^"]+)"', section)
     assert ["".join(pair) for pair in told] == [
         "False",
         "edge/every-step-size",
@@ -136,7 +152,67 @@ def test_the_card_of_a_claim_says_how_far_off_it_is_and_why(written):
     assert re.search(r'class="severity" title="a number, an exponent[^"]*">wrong constant<', card)
     assert "Why it fails:" in card
     assert re.search(r'<span class="word">corrected · wrong constant</span>', written)
-    assert re.search(r'<select name="severity">.*<option>false</option><option>wrong constant</option>', written)
+    options = '<option value="false">false</option><option value="wrong constant">'
+    assert re.search(rf'<select name="severity"[^>]*>.*{options}', written)
+
+
+def test_the_filter_is_above_all_that_it_narrows_and_tells_documents_apart_by_their_keys(written):
+    form = written.index("<form")
+    assert form < written.index("data-claim") < written.index("<article")
+    assert '<option value="arora-2022-talk">arora-2022-talk: Understanding Gradient Descent on Edge' in written[form:]
+
+
+def test_whatever_lists_a_claim_is_marked_so_that_the_filter_finds_it(written):
+    """Its tile, its row among the errata, its place in the document, its box in the graph, its card."""
+    assert [tag for tag, value in Page(written).tags if value.get("data-claim") == "orbit/quartic"] == [
+        "li",
+        "li",
+        "div",
+        "g",
+        "li",
+        "article",
+    ]
+
+
+def test_each_case_shows_its_id(written):
+    shown = r'<code class="id copied"><bdi><span class="file">([^<]*)</span>([^<]*)</bdi></code>'
+    ids = ["".join(parts) for parts in re.findall(shown, written)]
+    assert "claims/orbit/test_quartic.py::test_every_generic_start[eta=1.05]" in ids
+    assert "claims/orbit/test_quartic.py::test_a_preimage_stays[eta=1.0416666666666667,x0=0.6]" in ids
+    assert "claims/edge/test_hovers.py::test_it[control: cross-entropy]" in ids
+    assert len(ids) == len(set(ids)) == written.count('<th scope="row" rowspan=')
+
+
+def test_what_came_nearest_to_failing_is_named_with_its_case(written):
+    told = re.findall(r'<p class="nearest muted">(.*)</p>', written)
+    assert (
+        "Nearest to failing: <bdi>distance to the orbit</bdi> in "
+        "<code><bdi>test_every_generic_start[eta=1.01]</bdi></code>, with 13 % to spare."
+    ) in told
+
+
+@pytest.mark.parametrize(
+    ("slack", "words"),
+    [
+        (0.123, "with 12 % to spare"),
+        (0.0, "with nothing to spare"),
+        (-0.5, "50 % beyond"),
+        (math.inf, "with any amount to spare"),
+        (-math.inf, "beyond any bound"),
+        (math.nan, "beyond any bound"),
+    ],
+)
+def test_room_in_words(slack, words):
+    assert room(slack) == words
+
+
+def test_a_verdict_can_be_cited(written):
+    card = written[written.index('<article class="claim v-corrected" id="phase-two/loss-sqrt"') :]
+    card = card[: card.index("</article>")]
+    assert "Cite this verdict" in card
+    assert "phase-two/loss-sqrt is corrected (wrong constant), measured. Stated in S. Arora, Z. Li" in card
+    assert "@misc{phase-two/loss-sqrt," in card
+    assert written.count("Cite this verdict") == 8  # of 13 claims: five came to no verdict
 
 
 def test_the_finding_of_a_fraction_is_its_lower_bound(written):
