@@ -183,14 +183,25 @@ def within(values, tolerance=CLOSE):
     return np.abs(np.asarray(values) - 1) <= tolerance
 
 
-def draw(evidence, run, threshold, curves):
-    """Running means over some hundred steps of what is measured at `run.at`, from where the oscillation stands."""
+def draw(evidence, runs, curves):
+    """Running means over some hundred steps, from where the oscillation stands, of what `curves` tells of each run."""
     axes, n = ("step", "in units of 2/η"), 15
-    at, shown = run.at[n // 2 : -(n // 2)], slice(min(run.stands, STEPS // 2) // EVERY, None)
-    for label, curve in curves.items():
-        smooth = np.convolve(curve, np.full(n, 1 / n), "valid")
-        evidence.series(f"{label}, 2/η = {threshold:g}", at[shown], smooth[shown], axes=axes)
-    evidence.series("2/η", [at[shown][0], STEPS], [1, 1], axes=axes, style="reference")
+    for name, run in runs.items():
+        at, shown = run.at[n // 2 : -(n // 2)], slice(min(run.stands, STEPS // 2) // EVERY, None)
+        for label, curve in curves(run).items():
+            smooth = np.convolve(curve, np.full(n, 1 / n), "valid")
+            evidence.series(f"{label}, {name}", at[shown], smooth[shown], axes=axes)
+    evidence.series("2/η", [0, STEPS], [1, 1], axes=axes, style="reference")
+
+
+def largest(run, n):
+    """The n largest eigenvalues, by their names."""
+    return {f"λ{i + 1}": run.eigenvalues[:, i] for i in range(n)}
+
+
+def one_of_each(runs):
+    """A run for each step size, by its name."""
+    return {f"2/η = {threshold:g}": run for threshold, run in zip(THRESHOLDS, runs, strict=False)}
 
 
 step_curvature = Claim(
@@ -231,8 +242,7 @@ def test_the_step_feels_two_over_eta(evidence, felt="losses", settled=True, two=
     axes, thresholds = ("2/η", "means in units of 2/η"), np.resize(THRESHOLDS, len(runs))
     for label, name in {"S": "sharpness", "D": "losses", "secant": "secant", "Rayleigh quotient": "rayleigh"}.items():
         evidence.series(label, thresholds, [getattr(each, name) for each in means], axes=axes, style="points")
-    for threshold, run in zip(THRESHOLDS, runs, strict=False):
-        draw(evidence, run, threshold, {"S": run.eigenvalues[:, 0], "D": run.step[0, run.at]})
+    draw(evidence, one_of_each(runs), lambda run: {"S": run.eigenvalues[:, 0], "D": run.step[0, run.at]})
 
 
 midpoint_does_not_help = Claim(
@@ -265,8 +275,7 @@ def test_half_way_it_is_above_as_well(evidence, middle="halfway", share=1.0):
     share_of_runs(evidence, runs, criteria)
     axes = ("2/η", "share of the excess that is left half-way")
     evidence.series("runs", np.resize(THRESHOLDS, len(runs)), halfway / above, axes=axes, style="points")
-    for threshold, run in zip(THRESHOLDS, runs, strict=False):
-        draw(evidence, run, threshold, {"S": run.eigenvalues[:, 0], "S half-way": run.halfway})
+    draw(evidence, one_of_each(runs), lambda run: {"S": run.eigenvalues[:, 0], "S half-way": run.halfway})
 
 
 cluster_mean = Claim(
@@ -306,8 +315,7 @@ def test_the_mean_as_the_gradient_weighs_it(evidence, mean="weighted", two=2.0):
     }
     share_of_runs(evidence, runs, criteria)
     evidence.constant("2 in 2/η, by the median over runs of the mean", 2.0, 2 * np.median(found), 2 * CLOSE)
-    curves = {f"λ{i + 1}": runs[0].eigenvalues[:, i] for i in range(4)}
-    draw(evidence, runs[0], THRESHOLDS[0], curves | {"mean, as the gradient weighs them": runs[0].weighted})
+    draw(evidence, one_of_each(runs[:1]), lambda run: largest(run, 4) | {"mean, as the gradient weighs": run.weighted})
     axes, thresholds = ("2/η", "means in units of 2/η"), np.resize(THRESHOLDS, len(runs))
     for label, values in {
         "the largest": [each.sharpness for each in means],
@@ -349,5 +357,4 @@ def test_alone_at_the_edge_it_is_there(evidence, replicate=0, seed=None, thresho
     evidence.requires("the second eigenvalue is below 0.97 of 2/eta", bool(means.eigenvalues[1] < 0.97))
     evidence.requires("the loss is above 0.5 % of that at the start", bool(means.loss > 0.005))
     evidence.constant("2 in 2/η, by S", 2.0, 2 * means.sharpness, 0.01, uncertainty=2 * means.errors[0])
-    curves = {f"λ{i + 1}, run {replicate}": run.eigenvalues[:, i] for i in range(2)}
-    draw(evidence, run, threshold, curves)
+    draw(evidence, {f"run {replicate}": run}, lambda run: largest(run, 2))

@@ -83,6 +83,9 @@ def test_the_filter_narrows_every_list_of_claims(page):
         "All", "phase", "Where", "Wrong", "phase", "phase-two/loss-sqrt",
     ]  # fmt: skip
     assert page.evaluate("document.querySelectorAll('.sources > li:not([hidden])').length") == 1
+    page.select_option("select[name=topic]", "orbit")
+    page.select_option("select[name=severity]", "missing hypothesis")
+    assert page.locator("h3:visible [data-count]").inner_text() == "1"
     page.click("button[type=reset]")
     eventually(page, "document.querySelectorAll('main [hidden], main .faded').length == 0")
 
@@ -188,11 +191,11 @@ def test_an_id_a_command_and_a_citation_can_be_copied(page):
     for near, beginning in (
         ("th .copied", "claims/phase_two/test_loss_sqrt.py::test_the_printed_constant[eta=0.01]"),
         (".command .copied", "pytest claims/phase_two/test_loss_sqrt.py::test_the_sum_of_two_losses"),
-        (".cite p", "eosbench 0.1.0, commit 4be1c07 with uncommitted changes, 2026-11-22: phase-two/loss-sqrt is"),
-        (".cite pre", "@misc{phase-two/loss-sqrt,"),
+        (".citation p", "eosbench 0.1.0, commit 4be1c07 with uncommitted changes, 2026-11-22: phase-two/loss-sqrt is"),
+        (".citation pre", "@misc{phase-two/loss-sqrt,"),
     ):
-        if near.startswith(".cite p") and not card.locator(".cite p").is_visible():
-            card.locator(".cite summary").click()
+        if near.startswith(".citation p") and not card.locator(".citation p").is_visible():
+            card.locator(".citation summary").click()
         button = card.locator(f"{near} + button").first
         button.click()
         assert page.evaluate("window.copied").startswith(beginning)
@@ -300,9 +303,9 @@ def test_what_is_printed_is_complete(page):
     page.emulate_media(media="print", color_scheme="dark")
     assert page.locator("details[open]").count() < page.locator("details").count()
     assert page.locator(".comparisons td").count() > 350
-    for selector in ("td", "blockquote", "figure", ".constant", ".controls li", ".erratum-row", ".id", ".cite p"):
+    for selector in ("td", "blockquote", "figure", ".constant", ".controls li", ".erratum-row", ".id", ".citation p"):
         assert page.locator(selector).count() == page.locator(f"{selector}:visible").count() > 0, selector
-    for selector in ("button", ".filter", ".cite pre"):
+    for selector in ("button", ".filter", ".citation pre"):
         assert page.locator(f"{selector}:visible").count() == 0, selector
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
     assert min(ratio / asked for _, ratio, asked in page.evaluate(CONTRASTS)) >= 1

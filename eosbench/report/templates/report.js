@@ -39,6 +39,8 @@
     for (const element of statements) element.hidden = !mentions(element, wanted, words);
     for (const group of groups)
       group.hidden = !group.querySelector("[data-claim]:not([hidden], .faded), [data-statement]:not([hidden])");
+    for (const count of document.querySelectorAll("[data-count]"))
+      count.textContent = count.closest("[data-group]").querySelectorAll("[data-claim]:not([hidden])").length;
     document.body.classList.toggle("narrowed", shown.size < claims.length);
     const told = shown.size < claims.length ? `${shown.size} of ${claims.length} claims` : "";
     form.querySelector("output").value = told;
