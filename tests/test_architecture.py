@@ -24,12 +24,12 @@ JUDGEMENT = [
     "catalogue evidence verdict",
     "records",
     "claim",
-    "checker doctor documents extras raised strict_json",
+    "checker doctor documents extras raised reach strict_json",
 ]
 GROUND = ["eosbench"]  # the __init__: a name that is taken from it counts as taken from its home
 
 # These need Python alone: claims are listed, and verdicts reached, without JAX, NumPy or pytest.
-PLAIN = {"eosbench", "catalogue", "claim", "documents", "extras", "records", "scaffold", "strict_json", "verdict"}
+PLAIN = {"eosbench", "catalogue", "claim", "documents", "extras", "reach", "records", "scaffold", "strict_json", "verdict"}
 
 
 def table() -> dict[str, set[str]]:
