@@ -1,6 +1,7 @@
 """Probes as the compiled loop takes them: read anew at each run, and measured when they are due."""
 
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -9,9 +10,11 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, PyTree
 
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import Loss, widened
+from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes
 from eosbench.curvature._point import Point, linearize
-from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
+from eosbench.curvature._program import Recorded, content, layout_of, read
 from eosbench.dynamics._probe import Every, OnBatch
 from eosbench.dynamics._shapes import difference, shapes
 
@@ -151,6 +154,10 @@ class Losses(eqx.Module):
         loss = self.measured.get(on_batch, self.descended)
         return Partial(_on, loss, batch if on_batch or self.is_descended(on_batch) else ())
 
+    def layout(self, on_batch: bool) -> Layout:
+        """How the parameters lie in flat vectors where such a probe measures."""
+        return layout_of(self.measured.get(on_batch, self.descended), None)
+
     def is_descended(self, on_batch: bool) -> bool:
         """Whether such a probe can share the pass of the step."""
         return on_batch not in self.measured
@@ -225,16 +232,25 @@ def _read_probe(
     if _is_its_fields(probe):
         return ReadProbe(name, every, on_batch, arrays, _Rest(rest, rest))
 
+    layout = losses.layout(on_batch)
+
     def measured(
-        arrays: PyTree[Array], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
+        losses: Losses,
+        arrays: PyTree[Array],
+        params: PyTree[Array],
+        batch: tuple,
+        optimizer: PyTree[Array],
+        step: Array,
     ) -> tuple:
         read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
-        with on_the_mesh_of(losses.descended):
-            point = linearize(losses.of(on_batch, batch), widened(params), optimizer=optimizer, step=step)
-            memory = read.init(point)
-            return memory, read.measure(lambda: point, step, memory)
+        loss = losses.of(on_batch, batch)
+        point = linearize(loss, widened(params), optimizer=optimizer, step=step, layout=layout)
+        memory = read.init(point)
+        return memory, read.measure(lambda: point, step, memory)
 
-    key = content(measured, arrays, params, batch, optimizer, jnp.asarray(0))
+    with on_the_mesh_of(losses, params):
+        automatic = partial(with_automatic_axes(measured, layout.specs), losses)
+        key = content(automatic, arrays, params, batch, optimizer, jnp.asarray(0))
     return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 

@@ -36,6 +36,7 @@ from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable
 from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_error
 from eosbench.curvature._dense import dense_spectrum
 from eosbench.curvature._lanczos import dense_limit, lanczos
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._perturbation import moving
 from eosbench.curvature._point import Point
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
@@ -168,7 +169,7 @@ class Sharpness(eqx.Module):
     def init(self, point: Point) -> _State | None:
         """The block at the start of a trajectory, from a cold solve."""
         product, gradient = jax.lax.stop_gradient((point.product, point.gradient))
-        p, dtype = gradient.size, gradient.dtype
+        layout, p, dtype = point.layout, point.layout.p, gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
         b = max(self.block, self.k + 1)
@@ -176,10 +177,13 @@ class Sharpness(eqx.Module):
             return None
         key, cold_key = jax.random.split(jax.random.key(self.seed))
         if p <= dense_limit(self.k):
-            cold = dense_spectrum(product, p, b + 1, self.rtol, dtype)
+            cold = dense_spectrum(product, p, b + 1, self.rtol, dtype, layout)
         else:
             # All that are carried have to be right, not the wanted ones alone, for one of them may be the next to lead.
-            cold = lanczos(product, p, b, 2 * self.rtol, START_HVPS * b, cold_key, dtype, guess=gradient, extra=1)
+            budget = START_HVPS * b
+            cold = lanczos(
+                product, p, b, 2 * self.rtol, budget, cold_key, dtype, guess=gradient, extra=1, layout=layout
+            )
         wanted, ages = cold.vectors[: self.k], jnp.ones(b + 1, dtype)
         return _State(
             vectors=cold.vectors,
@@ -205,11 +209,11 @@ class Sharpness(eqx.Module):
         a derivative they count as fixed.
         """
         still = jax.lax.stop_gradient(point.product)
-        p, dtype = point.gradient.size, point.gradient.dtype
+        layout, p, dtype = point.layout, point.layout.p, point.gradient.dtype
         # A formula can have a finite second derivative where it has no value: x log x at -1.
         finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
         if state is None:
-            spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype)
+            spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype, layout)
             age = jnp.zeros(self.k, dtype)
             values, errors = spectrum.values, spectrum.errors
             track = Track(
@@ -253,11 +257,11 @@ class Sharpness(eqx.Module):
             space = multiply(product, space, b, renew, row, estimate.direction)
             return space, self._estimate(space, b)
 
-        space = _start(state)
+        space = _start(state, layout)
         blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b)))
         space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
         # Where nothing could be measured the memory stays, for the next point may be finite again.
-        after = _carry(space, estimate, state)
+        after = _carry(space, estimate, state, layout)
         usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(after.vectors).all()
         state = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state).times(unit)
         track = Track(
@@ -319,7 +323,7 @@ class Sharpness(eqx.Module):
         )
 
 
-def _start(state: _State) -> Space:
+def _start(state: _State, layout: Layout) -> Space:
     """The carried rows, none of which was multiplied yet."""
     b, p = state.vectors.shape
     c, dtype = b + ROOM, state.vectors.dtype
@@ -329,8 +333,8 @@ def _start(state: _State) -> Space:
         return jnp.concatenate([array, jnp.zeros((c - b, *array.shape[1:]), dtype)])
 
     return Space(
-        basis=padded(state.vectors),
-        outside=jnp.zeros((c, p), dtype),
+        basis=layout.constrain(padded(state.vectors)),
+        outside=layout.constrain(jnp.zeros((c, p), dtype)),
         projected=jnp.diag(padded(state.values)),
         fresh=jnp.zeros(c, bool),
         ages=padded(state.ages),
@@ -342,7 +346,7 @@ def _start(state: _State) -> Space:
     )
 
 
-def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
+def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> _State:
     """The block for the next step: the largest Ritz vectors over fresh and stale rows together."""
     b = len(state.vectors)
     values, z = estimate.values[:b], estimate.ritz[:b]
@@ -357,12 +361,12 @@ def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
     key, chance_key = jax.random.split(state.key)
 
     def disturb(row: Float[Array, " p"]) -> Float[Array, " p"]:
-        chance = jax.random.normal(chance_key, row.shape, row.dtype)
+        chance = layout.random(chance_key, (), row.dtype)
         return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
 
     last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
     return _State(
-        vectors=predicted.at[-1].set(last),
+        vectors=layout.constrain(predicted.at[-1].set(last)),
         values=values,
         ages=ages,
         reach=jnp.sqrt(space.norms_outside(fresh_part) ** 2 + z**2 @ space.reach**2),

@@ -1,0 +1,60 @@
+"""The two kinds of axes of a mesh: a loss is taken in those that it was written for, a solver in automatic ones.
+
+With explicit axes, how an array is split is a part of its type, and an inner product of vectors that are split must say
+what it returns; with automatic axes the compiler knows.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+from jax.sharding import AbstractMesh, AxisType, PartitionSpec, get_abstract_mesh, reshard, use_abstract_mesh
+from jaxtyping import Array, PyTree
+
+
+def on_the_mesh_of(*trees: PyTree[Array]) -> contextlib.AbstractContextManager:
+    """The context of the mesh of explicit axes on which one of the arrays lies; none where there is none.
+
+    Within it, arrays are made on this mesh: beside what depends on the data, a loop refuses others.
+    """
+    if not get_abstract_mesh().empty:
+        return contextlib.nullcontext()
+    meshes = [jax.typeof(leaf).sharding.mesh for leaf in jax.tree.leaves(trees) if eqx.is_array(leaf)]
+    explicit = [mesh for mesh in meshes if AxisType.Explicit in mesh.axis_types]
+    return use_abstract_mesh(explicit[0]) if explicit else contextlib.nullcontext()
+
+
+def with_automatic_axes(function: Callable, specs: Callable[[PyTree], PyTree[PartitionSpec]]) -> Callable:
+    """The same function, for which all axes of the mesh of the context are automatic.
+
+    Args:
+        function: of trees, whose arrays it is given; it closes over none that lies on the mesh.
+        specs: from what it returns to how each array of it is split.
+    """
+
+    def run(*args: PyTree) -> PyTree:
+        mesh = get_abstract_mesh()
+        if AxisType.Explicit not in mesh.axis_types:
+            return function(*args)
+        with use_abstract_mesh(mesh.update_axis_types(dict.fromkeys(mesh.axis_names, AxisType.Auto))):
+            result = function(*_split(args, _whole(args)))
+        return _split(result, specs(result))
+
+    return run
+
+
+def with_explicit_axes(function: Callable, mesh: AbstractMesh, specs: Sequence[PartitionSpec], *args: Array) -> list:
+    """What a function of arrays that are split like this returns, called from where axes are automatic."""
+    with use_abstract_mesh(mesh):
+        result = function(*[reshard(array, spec) for array, spec in zip(args, specs, strict=True)])
+    return _split(result, _whole(result))
+
+
+def _split(tree: PyTree, specs: PyTree[PartitionSpec]) -> Any:
+    return jax.tree.map(lambda leaf, spec: reshard(leaf, spec) if eqx.is_array(leaf) else leaf, tree, specs)
+
+
+def _whole(tree: PyTree) -> PyTree[PartitionSpec]:
+    return jax.tree.map(lambda leaf: PartitionSpec(), tree)
