@@ -15,8 +15,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec, reshard
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+
+from eosbench.curvature._mesh import names, sharding_of
 
 
 class _Leaf(NamedTuple):
@@ -66,7 +68,7 @@ class Layout:
             beside: what else the loss depends on, such as data.
         """
         leaves = jax.tree.leaves(params)
-        found = [sharding for leaf in jax.tree.leaves((params, beside)) if (sharding := _sharding(leaf)) is not None]
+        found = [sharding for leaf in jax.tree.leaves((params, beside)) if (sharding := sharding_of(leaf)) is not None]
         mesh = found[0].mesh if found else None
         return cls(
             jax.tree.structure(params),
@@ -101,33 +103,26 @@ class Layout:
 
     def arranged(self, params: PyTree[Array]) -> PyTree[Array]:
         """A tree like the parameters, split as they are."""
-        if self.mesh is None:
-            return params
-        return jax.tree.map(
-            lambda leaf, spec: jax.lax.with_sharding_constraint(leaf, NamedSharding(self._context, spec)),
-            params,
-            self.params,
-        )
+        return jax.tree.map(self._placed, params, self.params)
 
     def ravel(self, tree: PyTree[Array]) -> Float[Array, " size"]:
         """A tree like the parameters as a flat vector, in the widest of its dtypes."""
         leaves = jax.tree.leaves(tree)
         with jax.numpy_dtype_promotion("standard"):  # what the flag forbids by accident is meant here
             dtype = jnp.result_type(*leaves)
-        leaves = [jnp.asarray(leaf, dtype) for leaf in leaves]
-        vector: Array = self._on_each(self._cut, tuple(leaf.spec for leaf in self.leaves), self._rows(1))(*leaves)
+        specs = tuple(leaf.spec for leaf in self.leaves)
+        leaves = [self._placed(jnp.asarray(leaf, dtype), spec) for leaf, spec in zip(leaves, specs, strict=True)]
+        vector: Array = self._on_each(self._cut, specs, self._rows(1))(*leaves)
         return vector
 
     def unravel(self, vector: Float[Array, " size"]) -> PyTree[Array]:
         """A flat vector as a tree like the parameters, each leaf in its own dtype."""
-        leaves = self._on_each(self._join, self._rows(1), [leaf.spec for leaf in self.leaves])(vector)
+        leaves = self._on_each(self._join, self._rows(1), [leaf.spec for leaf in self.leaves])(self.constrain(vector))
         return jax.tree.unflatten(self.tree, leaves)
 
     def constrain(self, rows: Float[Array, "*b size"]) -> Float[Array, "*b size"]:
         """The same, split over the devices."""
-        if self.mesh is None:
-            return rows
-        return jax.lax.with_sharding_constraint(rows, NamedSharding(self._context, self._rows(rows.ndim)))
+        return self._placed(rows, self._rows(rows.ndim))
 
     def random(self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*b size"]:
         """Rows of normal numbers, drawn where they are to be."""
@@ -141,11 +136,14 @@ class Layout:
         """The unit vectors, in the order of `ravel_pytree`."""
         if not self.split:
             return jnp.eye(self.p, dtype=dtype)
+        return self.constrain((self.order() == jnp.arange(self.p)[:, None]).astype(dtype))
+
+    def order(self) -> Int[Array, " size"]:
+        """For each entry of a flat vector its place in the order of `ravel_pytree`, and -1 for padding."""
         ends = np.cumsum([prod(leaf.shape) for leaf in self.leaves])
         counts = zip(self.leaves, ends, strict=True)
         numbers = [jnp.arange(end - prod(leaf.shape) + 1, end + 1).reshape(leaf.shape) for leaf, end in counts]
-        order = self.ravel(jax.tree.unflatten(self.tree, numbers))  # zero is padding
-        return self.constrain((order == jnp.arange(1, self.p + 1)[:, None]).astype(dtype))
+        return self.ravel(jax.tree.unflatten(self.tree, numbers)) - 1
 
     def orthonormal(self, rows: Float[Array, "b size"]) -> Float[Array, "b size"]:
         """A basis of the span of a few rows that are not far from orthonormal."""
@@ -187,7 +185,7 @@ class Layout:
     def _groups(self) -> list[_Group]:
         together: dict[tuple[str, ...], list[int]] = {}
         for i, leaf in enumerate(self.leaves):
-            over = {name for names in _names(leaf) for name in names}
+            over = {name for entry in names(leaf.spec) for name in entry}
             together.setdefault(tuple(name for name in self._axes if name not in over), []).append(i)
         groups = []
         for axes, members in together.items():
@@ -203,11 +201,19 @@ class Layout:
         return self.mesh.shape[name]
 
     def _shard(self, leaf: _Leaf) -> tuple[int, ...]:
-        over = [*_names(leaf), *[()] * len(leaf.shape)]
-        return tuple(n // prod(map(self._length, names)) for n, names in zip(leaf.shape, over, strict=False))
+        over = [*names(leaf.spec), *[()] * len(leaf.shape)]
+        return tuple(n // prod(map(self._length, entry)) for n, entry in zip(leaf.shape, over, strict=False))
 
     def _rows(self, ndim: int) -> PartitionSpec:
         return PartitionSpec(*[None] * (ndim - 1), self._axes)
+
+    def _placed(self, array: Array, spec: PartitionSpec) -> Array:
+        if self.mesh is None:
+            return array
+        sharding = NamedSharding(self._context, spec)
+        if AxisType.Explicit in sharding.mesh.axis_types:
+            return reshard(array, sharding)
+        return jax.lax.with_sharding_constraint(array, sharding)
 
     def _on_each(self, function: Callable, in_specs: Any, out_specs: Any) -> Callable:
         if self.mesh is None:
@@ -249,20 +255,6 @@ def _parts(vector: Float[Array, " n"], sizes: list[int]) -> list[Array]:
     return jnp.split(vector, np.cumsum(sizes)) if vector.size > sum(sizes) else jnp.split(vector, np.cumsum(sizes)[:-1])
 
 
-def _sharding(array: Any) -> NamedSharding | None:
-    """How an array is split over the devices of a mesh, if it is and one can know."""
-    if isinstance(array, jax.core.Tracer):
-        sharding = jax.typeof(array).sharding
-        return sharding if AxisType.Explicit in sharding.mesh.axis_types and sharding.mesh.size > 1 else None
-    sharding = getattr(array, "sharding", None)
-    return sharding if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1 else None
-
-
 def _spec(array: Any, mesh: Mesh | AbstractMesh | None) -> PartitionSpec:
-    sharding = _sharding(array)
+    sharding = sharding_of(array)
     return PartitionSpec() if mesh is None or sharding is None else sharding.spec
-
-
-def _names(leaf: _Leaf) -> list[tuple[str, ...]]:
-    """For each dimension of a leaf the axes of the mesh over which it is split."""
-    return [() if entry is None else entry if isinstance(entry, tuple) else (entry,) for entry in leaf.spec]

@@ -10,7 +10,15 @@ from typing import Any
 
 import equinox as eqx
 import jax
-from jax.sharding import AbstractMesh, AxisType, PartitionSpec, get_abstract_mesh, reshard, use_abstract_mesh
+from jax.sharding import (
+    AbstractMesh,
+    AxisType,
+    NamedSharding,
+    PartitionSpec,
+    get_abstract_mesh,
+    reshard,
+    use_abstract_mesh,
+)
 from jaxtyping import Array, PyTree
 
 
@@ -50,6 +58,23 @@ def with_explicit_axes(function: Callable, mesh: AbstractMesh, specs: Sequence[P
     with use_abstract_mesh(mesh):
         result = function(*[reshard(array, spec) for array, spec in zip(args, specs, strict=True)])
     return _split(result, _whole(result))
+
+
+def sharding_of(array: Any) -> NamedSharding | None:
+    """How an array is split over the devices of a mesh, if it lies on more than one and this can be known.
+
+    Of an array that is traced, it is known on a mesh of explicit axes.
+    """
+    if isinstance(array, jax.core.Tracer):
+        sharding = jax.typeof(array).sharding
+        return sharding if AxisType.Explicit in sharding.mesh.axis_types and sharding.mesh.size > 1 else None
+    sharding = getattr(array, "sharding", None)
+    return sharding if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1 else None
+
+
+def names(spec: PartitionSpec) -> list[tuple[str, ...]]:
+    """For each dimension the axes of the mesh over which it is split."""
+    return [() if entry is None else entry if isinstance(entry, tuple) else (entry,) for entry in spec]
 
 
 def _split(tree: PyTree, specs: PyTree[PartitionSpec]) -> Any:

@@ -66,7 +66,8 @@ class Recorded(eqx.Module):
         types: list[Any] = [variable.aval for variable in (*jaxpr.constvars, *jaxpr.invars)]
         shardings = [type.sharding for type in types]
         explicit = [sharding.mesh for sharding in shardings if AxisType.Explicit in sharding.mesh.axis_types]
-        if explicit and AxisType.Explicit not in get_abstract_mesh().axis_types:
+        here = get_abstract_mesh()
+        if explicit and not here.empty and AxisType.Explicit not in here.axis_types:
             specs = [PartitionSpec() if sharding.mesh.empty else sharding.spec for sharding in shardings]
             results = with_explicit_axes(run, explicit[0], specs, *self.constants, *leaves)
         else:

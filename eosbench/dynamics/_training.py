@@ -340,6 +340,7 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         value, gradient, records, memory = measured(step, state, batch)
         finite = jnp.isfinite(value) & _all_finite(state.params)
         params, optimizer = step.update(value, gradient, state.optimizer, state.params, *batch)
+        params = layout.arranged(params)  # so that memories still fit when the run is continued
         return TrainState(params, optimizer, memory, state.step + 1, order), (value, records, finite)
 
     def update_if_finite(carry: tuple[TrainState, Bool[Array, ""]], _: None) -> tuple[tuple, tuple]:
