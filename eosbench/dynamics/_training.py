@@ -14,6 +14,7 @@ from jax.sharding import PartitionSpec
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import Loss, check_params, measurable, warn_of_state, widened, with_args
 from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes
 from eosbench.curvature._point import Point, linearize
@@ -162,7 +163,8 @@ def load_state(
         ValueError: the file is damaged, or holds the state of something else.
     """
     step, init = _read_step(_model(loss, args, batches, optimizer, probes), params)
-    return read_state(path, eqx.filter_eval_shape(_begin, step.problem, init, params))
+    like = eqx.filter_eval_shape(_begin, step.problem, init, params)
+    return read_state(path, like, step.problem.layout)
 
 
 class _Model(NamedTuple):
@@ -198,7 +200,12 @@ class _Problem(eqx.Module):
 
     def specs(self, measured: PyTree) -> PyTree[PartitionSpec]:
         """How what probes return is split."""
-        return self.losses.layout(any(probe.on_batch for probe in self.probes.values())).specs(measured)
+        return self.layout.specs(measured)
+
+    @property
+    def layout(self) -> Layout:
+        """How the parameters lie in the flat vectors of the probes."""
+        return self.losses.layout(all(probe.on_batch for probe in self.probes.values()))
 
     def point(self, on_batch: bool, batch: tuple, state: TrainState) -> Point:
         """What a probe measures at a state."""
