@@ -37,7 +37,14 @@ def main(topics: list[str]) -> None:
 
 def on(devices: int, topic: str, *case: Any) -> dict[str, Any]:
     """What a process that sees so many devices tells of a case."""
-    flags = {"XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}", "JAX_PLATFORMS": "cpu"}
+    # Each virtual device that waits for the others holds a thread of XLA, and of two sums over different axes some wait
+    # in one and some in the other: with as many threads as devices, for ever. And a busy machine is slow.
+    flags = {
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices} "
+        "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+        "NPROC": "64",
+        "JAX_PLATFORMS": "cpu",
+    }
     command = [sys.executable, __file__, "told", topic, json.dumps(case)]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | flags)
     if done.returncode:

@@ -60,6 +60,37 @@ def with_explicit_axes(function: Callable, mesh: AbstractMesh, specs: Sequence[P
     return _split(result, _whole(result))
 
 
+def types_of(tree: PyTree) -> list[NamedSharding | None]:
+    """How each leaf is split by its type, where axes are automatic elsewhere; None for one whose type does not say."""
+    types = [jax.typeof(leaf).sharding if eqx.is_array(leaf) else None for leaf in jax.tree.leaves(tree)]
+    if not is_automatic(get_abstract_mesh()):
+        return [None] * len(types)
+    return [type if type is not None and AxisType.Explicit in type.mesh.axis_types else None for type in types]
+
+
+def without_types(tree: PyTree, types: Sequence[NamedSharding | None]) -> Any:
+    """A tree whose arrays have the types of automatic axes, as a derivative of what is made of them asks for."""
+    leaves, structure = jax.tree.flatten(tree)
+    plain = [reshard(x, PartitionSpec()) if type else x for x, type in zip(leaves, types, strict=True)]
+    return jax.tree.unflatten(structure, plain)
+
+
+def with_types(tree: PyTree, types: Sequence[NamedSharding | None]) -> Any:
+    """The tree that it was."""
+    leaves, structure = jax.tree.flatten(tree)
+
+    def typed(array: Array, type: NamedSharding) -> Array:
+        with use_abstract_mesh(type.mesh.abstract_mesh):
+            return reshard(array, type.spec)
+
+    return jax.tree.unflatten(structure, [typed(x, type) if type else x for x, type in zip(leaves, types, strict=True)])
+
+
+def is_automatic(mesh: AbstractMesh) -> bool:
+    """Whether there is a mesh, and none of its axes is explicit."""
+    return not mesh.empty and AxisType.Explicit not in mesh.axis_types
+
+
 def sharding_of(array: Any) -> NamedSharding | None:
     """How an array is split over the devices of a mesh, if it lies on more than one and this can be known.
 

@@ -6,11 +6,12 @@ from typing import Protocol
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, PartitionSpec, get_abstract_mesh
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, get_abstract_mesh
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
 from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import Loss, check_loss, form, measurable
+from eosbench.curvature._mesh import types_of, with_types, without_types
 from eosbench.curvature._program import layout_of
 
 
@@ -166,7 +167,7 @@ def linearize(
         params,
         value,
         layout.ravel(gradient),
-        _Hessian(push, layout),
+        _Hessian.of(push, layout),
         optimizer,
         jnp.asarray(step),
         key,
@@ -179,7 +180,14 @@ class _Hessian(eqx.Module):
     """v -> H v on flat vectors."""
 
     push: Callable[[PyTree[Array]], PyTree[Array]]
+    types: tuple[NamedSharding | None, ...] = eqx.field(static=True)
     layout: Layout = eqx.field(static=True)
 
+    @classmethod
+    def of(cls, push: Callable[[PyTree[Array]], PyTree[Array]], layout: Layout) -> "_Hessian":
+        types = tuple(types_of(push))
+        return cls(without_types(push, types), types, layout)
+
     def __call__(self, vector: Float[Array, " p"], /) -> Float[Array, " p"]:
-        return self.layout.ravel(self.push(self.layout.unravel(vector)))
+        push = with_types(self.push, self.types)
+        return self.layout.ravel(push(self.layout.unravel(vector)))

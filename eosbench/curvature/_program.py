@@ -26,7 +26,7 @@ from jaxtyping import Array, PyTree
 
 from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import as_scalar, check_callable, check_whole, measurable, warn_of_state
-from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes, with_explicit_axes
+from eosbench.curvature._mesh import is_automatic, on_the_mesh_of, with_automatic_axes, with_explicit_axes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -66,8 +66,7 @@ class Recorded(eqx.Module):
         types: list[Any] = [variable.aval for variable in (*jaxpr.constvars, *jaxpr.invars)]
         shardings = [type.sharding for type in types]
         explicit = [sharding.mesh for sharding in shardings if AxisType.Explicit in sharding.mesh.axis_types]
-        here = get_abstract_mesh()
-        if explicit and not here.empty and AxisType.Explicit not in here.axis_types:
+        if explicit and is_automatic(get_abstract_mesh()):
             specs = [PartitionSpec() if sharding.mesh.empty else sharding.spec for sharding in shardings]
             results = with_explicit_axes(run, explicit[0], specs, *self.constants, *leaves)
         else:

@@ -102,10 +102,17 @@ def told(how, kind, ragged):
         resumed=resumed,
         values=np.concatenate([start.probes["s"].values, track.values]).tolist(), loss=run.loss.tolist(),
         hvps=int(track.hvps.sum()), converged=bool(track.converged.all()), shard=shard(memory.vectors),
-        specs={name: str(getattr(leaf.sharding, "spec", None)) for name, leaf in run.params.items()},
+        split=shard(run.params["a"]),
     )
 """
 
+# Each virtual device that waits for the others holds a thread of XLA, and of two sums over different axes some wait in
+# one and some in the other: with as many threads as devices, for ever. And a busy machine is slow.
+DEVICES = {
+    "XLA_FLAGS": "--xla_force_host_platform_device_count=8 --xla_cpu_collective_call_terminate_timeout_seconds=600",
+    "NPROC": "64",
+    "JAX_PLATFORMS": "cpu",
+}
 CASES = [
     ("replicated", "Auto", True),
     ("replicated", "Explicit", False),
@@ -126,7 +133,7 @@ def run(program, *cases):
         [sys.executable, "-c", SETTING + program + loop],
         capture_output=True,
         text=True,
-        env=os.environ | {"XLA_FLAGS": "--xla_force_host_platform_device_count=8", "JAX_PLATFORMS": "cpu"},
+        env=os.environ | DEVICES,
     )
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stdout.splitlines() if line.startswith("told ")]
@@ -204,8 +211,7 @@ def test_a_tracked_run_is_that_of_one_device(case):
     size = 767 if case[-1] else 680
     assert found["shard"][0] == 5
     assert size / 8 < found["shard"][1] <= 1.05 * size / 8
-    split = {"fsdp": "PartitionSpec('d', None)", "2d": "PartitionSpec(None, 'm')"}[case[0]]
-    assert found["specs"]["a"].removesuffix(",)") in (split, "PartitionSpec('d'")
+    assert found["split"] == ([1, 24] if case[0] == "fsdp" else [8, 12])
 
 
 SENT = """
