@@ -1,7 +1,6 @@
 """Probes as the compiled loop takes them: read anew at each run, and measured when they are due."""
 
 from collections.abc import Callable, Hashable, Mapping
-from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import equinox as eqx
@@ -248,9 +247,12 @@ def _read_probe(
         memory = read.init(point)
         return memory, read.measure(lambda: point, step, memory)
 
-    with on_the_mesh_of(losses, params):
-        automatic = partial(with_automatic_axes(measured, layout.specs), losses)
-        key = content(automatic, arrays, params, batch, optimizer, jnp.asarray(0))
+    def on_the_mesh(*arguments: PyTree[Array]) -> tuple:
+        with on_the_mesh_of(losses, arguments):
+            result: tuple = with_automatic_axes(measured, layout.specs)(losses, *arguments)
+            return result
+
+    key = content(on_the_mesh, arrays, params, batch, optimizer, jnp.asarray(0))
     return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 
