@@ -29,7 +29,18 @@ JUDGEMENT = [
 GROUND = ["eosbench"]  # the __init__: a name that is taken from it counts as taken from its home
 
 # These need Python alone: claims are listed, and verdicts reached, without JAX, NumPy or pytest.
-PLAIN = {"eosbench", "catalogue", "claim", "documents", "extras", "reach", "records", "scaffold", "strict_json", "verdict"}
+PLAIN = {
+    "eosbench",
+    "catalogue",
+    "claim",
+    "documents",
+    "extras",
+    "reach",
+    "records",
+    "scaffold",
+    "strict_json",
+    "verdict",
+}
 
 
 def table() -> dict[str, set[str]]:

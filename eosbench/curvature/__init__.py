@@ -11,6 +11,7 @@ from eosbench.curvature._derivatives import SelfStabilization as SelfStabilizati
 from eosbench.curvature._derivatives import directional_derivatives as directional_derivatives
 from eosbench.curvature._derivatives import self_stabilization as self_stabilization
 from eosbench.curvature._derivatives import sharpness_gradient as sharpness_gradient
+from eosbench.curvature._layout import Layout as Layout
 from eosbench.curvature._point import Point as Point
 from eosbench.curvature._point import linearize as linearize
 from eosbench.curvature._sharpness import sharpness as sharpness

@@ -4,12 +4,14 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from eosbench.curvature._layout import Layout
+
 CHUNK = 8
 """Rows of a basis are visited in chunks, as far as they are filled; the number of rows must be a multiple of it."""
 
 
 def extend(
-    basis: Float[Array, "m p"], filled: Int[Array, ""], block: Float[Array, "b p"], key: PRNGKeyArray
+    basis: Float[Array, "m p"], filled: Int[Array, ""], block: Float[Array, "b p"], key: PRNGKeyArray, layout: Layout
 ) -> tuple[Float[Array, "m p"], Float[Array, "m b"], PRNGKeyArray]:
     """Write an orthonormalized block behind the first `filled` rows of an orthonormal basis.
 
@@ -43,7 +45,7 @@ def extend(
         key, random_key = jax.random.split(key)
 
         def fresh() -> Array:
-            direction = jax.random.normal(random_key, (p,), basis.dtype)
+            direction = layout.random(random_key, (), basis.dtype)
             for _ in range(2):
                 direction = subtract(direction / jnp.linalg.norm(direction), basis, rows)[0]
             return direction / jnp.linalg.norm(direction)

@@ -5,19 +5,23 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, get_abstract_mesh, reshard
 from jaxtyping import Array, Float, PyTree
+
+from eosbench.curvature._mesh import names, sharding_of
 
 
 class MicroBatched(eqx.Module):
     """The mean loss over a data set, summed over chunks in one compiled loop.
 
     A ragged last chunk counts by its size, so the value, its gradient and its Hessian are those of the whole data set
-    up to rounding, whatever the size of the chunks.
+    up to rounding, whatever the size of the chunks. Where the examples are split over axes of a mesh, each device takes
+    the chunks of its own, at the same time as the others, and the sums are added once.
 
     Attributes:
         loss: (params, chunk) -> mean loss over the examples of a chunk, a scalar.
         data: a pytree of arrays with the n examples along the leading axis.
-        size: examples in a chunk.
+        size: examples in a chunk, on each device.
         remat: compute a chunk's intermediate values again for every Hessian-vector product instead of keeping those of
             all chunks; memory is then that of one chunk, and a product costs one gradient more.
     """
@@ -35,9 +39,33 @@ class MicroBatched(eqx.Module):
     def __call__(self, params: PyTree[Array]) -> Float[Array, ""]:
         """The mean over all examples."""
         n = examples("a MicroBatched loss", self.data)
-        size = min(self.size, n)
-        whole, rest = divmod(n, size)
-        chunks = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), self.data)
+        axes = _axes_of_examples(self.data)
+        if not axes:
+            return self._part(params, self.data, n)
+
+        def on_each(params: PyTree[Array], data: PyTree[Array]) -> Float[Array, ""]:
+            return jax.lax.psum(self._part(params, data, n), axes)
+
+        here, sharding = get_abstract_mesh(), sharding_of(jax.tree.leaves(self.data)[0])
+        assert sharding is not None
+        # A sum over devices is the same on all of them, which is not seen by the check. With it, the sums of gradients
+        # would be taken in each chunk, for its type says that it differs from device to device.
+        total: Array = jax.shard_map(
+            on_each,
+            mesh=sharding.mesh if here.empty else None,
+            in_specs=(PartitionSpec(), PartitionSpec(axes)),
+            out_specs=PartitionSpec(),
+            axis_names=set(axes),
+            check_vma=False,
+        )(jax.tree.map(lambda leaf: _whole_over(axes, leaf), params), self.data)
+        return total
+
+    def _part(self, params: PyTree[Array], data: PyTree[Array], n: int) -> Float[Array, ""]:
+        """What some of the examples contribute to the mean over all n."""
+        here = examples("a MicroBatched loss", data)
+        size = min(self.size, here)
+        whole, rest = divmod(here, size)
+        chunks = jax.tree.map(lambda x: x[: whole * size].reshape(whole, size, *x.shape[1:]), data)
 
         def add(total: Float[Array, ""], chunk: PyTree[Array]) -> tuple[Float[Array, ""], None]:
             return total + self.loss(params, chunk) * (size / n), None
@@ -46,8 +74,23 @@ class MicroBatched(eqx.Module):
         zero = jnp.zeros((), jax.tree.leaves(params)[0].dtype)
         total, _ = jax.lax.scan(body, zero, chunks)
         if rest:
-            total = total + self.loss(params, jax.tree.map(lambda x: x[whole * size :], self.data)) * (rest / n)
+            total = total + self.loss(params, jax.tree.map(lambda x: x[whole * size :], data)) * (rest / n)
         return total
+
+
+def _axes_of_examples(data: PyTree[Array]) -> tuple[str, ...]:
+    """The axes of a mesh over which the examples are split."""
+    sharding = sharding_of(jax.tree.leaves(data)[0])
+    return names(sharding.spec)[0] if sharding is not None and len(sharding.spec) else ()
+
+
+def _whole_over(axes: tuple[str, ...], leaf: Array) -> Array:
+    """An array that is not split over these axes, where its type says how it is split; else as it is."""
+    sharding = sharding_of(leaf)
+    if sharding is None or AxisType.Explicit not in sharding.mesh.axis_types:
+        return leaf
+    kept = [tuple(name for name in entry if name not in axes) or None for entry in names(sharding.spec)]
+    return reshard(leaf, NamedSharding(sharding.mesh, PartitionSpec(*kept)))
 
 
 def examples(what: str, data: PyTree[Array]) -> int:

@@ -7,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float, PyTree
 
 from eosbench.curvature._arguments import on_host
 from eosbench.curvature._bounds import are_simple, rounding, tolerance
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import Loss
 from eosbench.curvature._point import Product, linearize
 from eosbench.curvature._program import compiled
@@ -27,7 +28,9 @@ def dense_hessian(loss: Loss, params: PyTree[Array]) -> np.ndarray:
 @compiled
 def _matrix(loss: Loss, params: PyTree[Array]) -> Float[Array, "p p"]:
     point = linearize(loss, params)
-    return jax.lax.map(point.product, jnp.eye(point.gradient.size, dtype=point.gradient.dtype))
+    units = point.layout.units(point.gradient.dtype)
+    rows = jax.lax.map(point.product, units)
+    return rows @ units.T if point.layout.split else rows
 
 
 def dense_sharpness(loss: Loss, x: Float[ArrayLike, " p"]) -> Float[Array, ""]:
@@ -43,12 +46,17 @@ def _dense_sharpness(loss: Loss, x: Float[Array, " p"]) -> Float[Array, ""]:
     return jnp.linalg.eigvalsh(jax.hessian(loss)(x))[-1]
 
 
-def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype: jnp.dtype) -> Spectrum:
+def dense_spectrum(
+    product: Product, p: int, k: int, rtol: float | Array, dtype: jnp.dtype, layout: Layout | None = None
+) -> Spectrum:
     """The k largest eigenvalues by a dense eigendecomposition with p products; traceable, for p up to a few hundred.
 
-    In double precision where x64 is on, whatever the dtype of the params.
+    In double precision where x64 is on, whatever the dtype of the params. See `lanczos` for `layout`.
     """
-    hessian = jax.vmap(product)(jnp.eye(p, dtype=dtype))
+    layout = Layout.flat(p, dtype) if layout is None else layout
+    units = layout.units(dtype)
+    hessian = jax.vmap(product)(units)
+    hessian = hessian @ units.T if layout.split else hessian
     unit = binary_unit(hessian)
     hessian = hessian / unit
     wide = np.promote_types(dtype, jax.dtypes.canonicalize_dtype(jnp.float64))
@@ -60,16 +68,18 @@ def dense_spectrum(product: Product, p: int, k: int, rtol: float | Array, dtype:
     simple = are_simple(every, residuals, unseen)
     converged = (residuals <= tolerance(values, rtol, unseen)).all()
     status = jnp.where(jnp.isfinite(residuals).all(), jnp.where(converged, CONVERGED, STARVED), NOT_FINITE)
+    vectors = vectors.astype(dtype)
     values, residuals, unseen = values.astype(dtype), residuals.astype(dtype), unseen.astype(dtype)
     spectrum = Spectrum(
         values=values,
         errors=residuals,
         upper=values[0] + residuals[0] + unseen,
-        vectors=vectors.astype(dtype),
+        vectors=layout.constrain(vectors @ units) if layout.split else vectors,
         residuals=residuals,
         simple=simple,
         hvps=jnp.asarray(p),
         converged=jnp.asarray(converged),
         status=status,
+        layout=layout,
     )
     return spectrum.times(unit)

@@ -73,7 +73,7 @@ def spectral_density(
     """
     point = eqxi.nondifferentiable(linearize(loss, params), msg=_NO_DERIVATIVE)
     lanczos = decomp.tridiag_sym(steps)
-    starts = stochtrace.sampler_sphere(point.gradient, num=samples)(key)
+    starts = point.layout.masked(stochtrace.sampler_sphere(point.gradient, num=samples)(key))
 
     def quadrature(start: Float[Array, " p"]) -> tuple[Array, Array]:
         _, tridiagonal, *_ = lanczos(point.product, start / jnp.linalg.norm(start))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from jax.experimental.jet import jet
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature._loss import Loss, raveled
-from eosbench.curvature._program import compiled
+from eosbench.curvature._loss import Loss
+from eosbench.curvature._program import compiled, layout_of
 
 
 class SelfStabilization(NamedTuple):
@@ -37,10 +37,10 @@ def directional_derivatives(
     """
     if order < 1:
         raise ValueError(f"order is {order}: it must be at least 1.")
-    x, unravel = raveled(params)
-    still = jnp.zeros_like(x)
-    series = [direction.astype(x.dtype)] + [still] * (order - 1)
-    value, derivatives = jet(lambda x: loss(unravel(x)), (x,), (series,))
+    leaves, tree = jax.tree.flatten(params)
+    along = jax.tree.leaves(layout_of(loss, params).unravel(direction))
+    series = [[step, *[jnp.zeros_like(step)] * (order - 1)] for step in along]
+    value, derivatives = jet(lambda *leaves: loss(jax.tree.unflatten(tree, leaves)), leaves, series)
     return jnp.stack([value, *derivatives])
 
 
@@ -52,7 +52,8 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
     count in first order. The eigenvalue must be simple: that of a multiple one has no gradient. A derivative of the
     result holds `vector` fixed.
     """
-    x, unravel = raveled(params)
+    layout = layout_of(loss, params)
+    x, unravel = layout.ravel(params), layout.unravel
 
     def curvature(x: Float[Array, " p"]) -> Float[Array, ""]:
         slope = lambda x: jax.jvp(lambda x: loss(unravel(x)), (x,), (vector,))[1]  # noqa: E731
@@ -64,7 +65,7 @@ def sharpness_gradient(loss: Loss, params: PyTree[Array], vector: Float[Array, "
 @compiled
 def self_stabilization(loss: Loss, params: PyTree[Array], vector: Float[Array, " p"]) -> SelfStabilization:
     """The constants alpha and beta at a point with unit top eigenvector `vector`, which a derivative holds fixed."""
-    gradient = raveled(jax.grad(loss)(params))[0]
+    gradient = layout_of(loss, params).ravel(jax.grad(loss)(params))
     of_sharpness = sharpness_gradient(loss, params, vector)
     across = of_sharpness - (of_sharpness @ vector) * vector
     return SelfStabilization(-gradient @ of_sharpness, across @ across, of_sharpness)

@@ -20,6 +20,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature._basis import CHUNK, extend
 from eosbench.curvature._bounds import are_simple, randomized_upper, ritz_errors, rounding, tolerance
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._point import Product, block_product
 from eosbench.curvature._spectrum import CONVERGED, NOT_FINITE, STARVED, Spectrum
 from eosbench.curvature._unit import binary_unit
@@ -44,7 +45,7 @@ def dense_limit(k: int) -> int:
 
 
 class _State(NamedTuple):
-    basis: Float[Array, "m p"]  # rows; the k after those that are filled are the block that is multiplied next
+    basis: Float[Array, "m size"]  # rows; the k after those that are filled are the block that is multiplied next
     unit: Float[Array, ""]  # of all that follows, that of the first image
     projected: Float[Array, "m m"]
     filled: Int[Array, ""]  # rows whose products are in `projected`
@@ -69,6 +70,7 @@ def lanczos(
     basis_size: int | None = None,
     guess: Float[Array, " p"] | None = None,
     extra: int = 0,
+    layout: Layout | None = None,
 ) -> Spectrum:
     """The k largest eigenvalues of a symmetric map on R^p, to errors <= rtol |value| + a few eps norm(H).
 
@@ -87,9 +89,11 @@ def lanczos(
         guess: where the wanted eigenvectors may lean, such as the gradient; it is added to the first random start with
             the same norm, so it saves products if it is good and costs the guarantees little if it is not.
         extra: further Ritz pairs that are returned as they are when the k have converged.
+        layout: of the vectors, which may have padding and be split over devices; by default p entries on one device.
     """
     size = max((basis_size or 32 + 16 * k) // k, 4) * k
-    solve = _Solve(product, p, k, size, jnp.asarray(rtol, dtype), dtype, guess is not None)
+    layout = Layout.flat(p, dtype) if layout is None else layout
+    solve = _Solve(product, p, k, size, jnp.asarray(rtol, dtype), dtype, guess is not None, layout)
 
     def unfinished(state: _State) -> Bool[Array, ""]:
         return state.finite & (state.stops < STOPS_IN_A_ROW) & (state.hvps + 2 * k <= max_hvps)
@@ -116,6 +120,7 @@ class _Solve:
     rtol: Float[Array, ""]
     dtype: jnp.dtype
     guessed: bool
+    layout: Layout
 
     @property
     def kept(self) -> int:
@@ -130,13 +135,14 @@ class _Solve:
     def start(self, guess: Float[Array, " p"] | None, key: PRNGKeyArray) -> _State:
         """A random block, its first row leaning towards the guess."""
         key, start_key = jax.random.split(key)
-        block = jax.random.normal(start_key, (self.k, self.p), self.dtype)
+        block = self.layout.random(start_key, (self.k,), self.dtype)
         if guess is not None:
             block = block / jnp.linalg.norm(block, axis=1, keepdims=True)
             guess = guess / binary_unit(guess)
             block = block.at[0].add(guess / jnp.maximum(jnp.linalg.norm(guess), jnp.finfo(self.dtype).tiny))
         rows, zero = self.rows, jnp.asarray(0)
-        basis, _, key = extend(jnp.zeros((rows, self.p), self.dtype), zero, block, key)
+        basis = self.layout.constrain(jnp.zeros((rows, self.layout.size), self.dtype))
+        basis, _, key = extend(basis, zero, block, key, self.layout)
         return _State(
             basis=basis,
             unit=jnp.ones((), self.dtype),
@@ -156,9 +162,9 @@ class _Solve:
         """The pending block multiplied, and the Ritz pairs of the space with it."""
         k, filled = self.k, state.filled
         index = jnp.arange(self.rows)
-        block = jax.lax.dynamic_slice(state.basis, (filled, 0), (k, self.p))
+        block = jax.lax.dynamic_slice(state.basis, (filled, 0), (k, self.layout.size))
         image, unit = _in_unit(block_product(self.product, block), state)
-        basis, coefficients, key = extend(state.basis, filled + k, image, state.key)
+        basis, coefficients, key = extend(state.basis, filled + k, image, state.key, self.layout)
         coupling = jnp.where((index < filled + k)[:, None], coefficients, 0)
         below = jax.lax.dynamic_slice(coefficients, (filled + k, 0), (k, k))
         projected = jax.lax.dynamic_update_slice(state.projected, coupling, (0, filled))
@@ -195,9 +201,10 @@ class _Solve:
     def restart(self, state: _State) -> _State:
         """The largest Ritz vectors in place of the basis, and after them the pending block."""
         index = jnp.arange(self.rows)
-        keep = jnp.where(index[None, :] < self.kept, state.ritz_vectors, 0)
-        compressed = keep.T @ jnp.where((index < self.size)[:, None], state.basis, 0)
-        pending = jax.lax.dynamic_slice(state.basis, (self.size, 0), (self.k, self.p))
+        # The mask is on the small matrix: on the rows it would be another basis.
+        keep = jnp.where((index[None, :] < self.kept) & (index < self.size)[:, None], state.ritz_vectors, 0)
+        compressed = self.layout.constrain(keep.T @ state.basis)
+        pending = jax.lax.dynamic_slice(state.basis, (self.size, 0), (self.k, self.layout.size))
         return state._replace(
             basis=jax.lax.dynamic_update_slice(compressed, pending, (self.kept, 0)),
             projected=jnp.diag(jnp.where(index < self.kept, state.ritz_values, 0)),
@@ -209,8 +216,8 @@ class _Solve:
     def measured(self, state: _State, wanted: int) -> Spectrum:
         """Rayleigh quotients and residuals of so many Ritz vectors, from fresh products."""
         inside = (jnp.arange(self.rows) < jnp.maximum(state.filled, wanted))[:, None]
-        vectors = jnp.where(inside, state.ritz_vectors, 0)[:, :wanted].T @ jnp.where(inside, state.basis, 0)
-        vectors = jnp.linalg.qr(vectors.T)[0].T
+        vectors = jnp.where(inside, state.ritz_vectors, 0)[:, :wanted].T @ state.basis
+        vectors = self.layout.orthonormal(vectors)
         images, unit = _in_unit(block_product(self.product, vectors), state)
         values = jnp.sum(vectors * images, axis=1)
         order = jnp.argsort(-values)
@@ -233,6 +240,7 @@ class _Solve:
             hvps=state.hvps + wanted,
             converged=converged,
             status=status,
+            layout=self.layout,
         )
         return spectrum.times(unit)
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
-from jax.sharding import AxisType, NamedSharding, Sharding
 from jax.tree_util import Partial
 from jaxtyping import Array, ArrayLike, Float, PyTree
 
@@ -43,8 +42,21 @@ def form(tree: PyTree[ArrayLike]) -> tuple[Any, list[tuple[int, ...]]]:
 
 def raveled(params: PyTree[Array]) -> tuple[Float[Array, " p"], Callable[[Float[Array, " p"]], PyTree[Array]]]:
     """The parameters as one flat vector, in the widest of their dtypes, and the way back, each in its own."""
+    check_whole(params)
     with jax.numpy_dtype_promotion("standard"):  # what the flag forbids by accident is meant here
         return ravel_pytree(params)
+
+
+def check_whole(params: PyTree[Array]) -> None:
+    """Reject what is split over explicit axes of a mesh, for functions that take no layout."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
+        sharding = jax.typeof(leaf).sharding
+        if any(entry is not None for entry in sharding.spec):
+            raise TypeError(
+                f"params{jax.tree_util.keystr(path)} is split over a mesh of explicit axes ({sharding}), which is not "
+                "supported here: replicate it with jax.device_put(x, NamedSharding(mesh, PartitionSpec())), or make "
+                "the mesh of axes of AxisType.Auto."
+            )
 
 
 def measurable(params: PyTree[Array]) -> PyTree[Array]:
@@ -105,23 +117,9 @@ def _problem_of(leaf: Any) -> str | None:
         return f"has dtype {dtype}, the bytes of another machine: write x.astype(x.dtype.newbyteorder('='))."
     if dtype.itemsize > 8:
         return f"has dtype {dtype}, too long for JAX: write x.astype(np.float64)."
-    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer):
-        if leaf.is_deleted():
-            return "is an array that was deleted, as one that was donated is: pass the array that took its place."
-        if _is_split_explicitly(leaf.sharding):
-            return (
-                f"is split over a mesh of explicit axes ({leaf.sharding}), which is not supported: replicate it with "
-                "jax.device_put(x, NamedSharding(mesh, PartitionSpec())), or make the mesh of axes of AxisType.Auto."
-            )
+    if isinstance(leaf, jax.Array) and not isinstance(leaf, jax.core.Tracer) and leaf.is_deleted():
+        return "is an array that was deleted, as one that was donated is: pass the array that took its place."
     return None
-
-
-def _is_split_explicitly(sharding: Sharding) -> bool:
-    if not isinstance(sharding, NamedSharding):
-        return False
-    kinds = dict(zip(sharding.mesh.axis_names, sharding.mesh.axis_types, strict=True))
-    named = [name for entry in sharding.spec for name in (entry if isinstance(entry, tuple) else (entry,))]
-    return any(kinds.get(name) is AxisType.Explicit for name in named)
 
 
 def warn_of_state(params: PyTree[Array]) -> None:

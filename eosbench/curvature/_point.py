@@ -1,14 +1,18 @@
 """A loss at one point: the Hessian of any scalar loss over a pytree of parameters, as a linear map on flat vectors."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jax.sharding import AxisType, PartitionSpec
+from jax.sharding import AxisType, NamedSharding, PartitionSpec, get_abstract_mesh
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, PyTree
 
-from eosbench.curvature._loss import Loss, check_loss, form, measurable, raveled
+from eosbench.curvature._layout import Layout
+from eosbench.curvature._loss import Loss, check_loss, form, measurable
+from eosbench.curvature._mesh import types_of, with_types, without_types
+from eosbench.curvature._program import layout_of
 
 
 class Product(Protocol):
@@ -26,13 +30,15 @@ class Point(eqx.Module):
     Attributes:
         params: where it is, the pytree that the loss takes.
         loss: the value, a scalar.
-        gradient: the flat gradient, shape (p,), in the order of `jax.flatten_util.ravel_pytree(params)`.
+        gradient: the flat gradient, shape (p,), in the order of `jax.flatten_util.ravel_pytree(params)`; with params or
+            data on a mesh of devices in that of `layout`, as all flat vectors.
         product: v -> H v for one flat vector of shape (p,).
         optimizer: in a run, the state of the optimizer before the step that is taken from here; else None.
         step: how many steps were taken to get here, scalar.
         key: for random measurements; in a run another one at each step.
         function: the loss as a function of params, for probes that look elsewhere.
         root: D^1/2 of a point that is `preconditioned`, flat or one number for all; else None.
+        layout: how the parameters lie in flat vectors.
     """
 
     params: PyTree[Array]
@@ -44,6 +50,7 @@ class Point(eqx.Module):
     key: PRNGKeyArray
     function: Loss
     root: Float[Array, " *p"] | None = None
+    layout: Layout = eqx.field(static=True, kw_only=True)
 
     def products(self, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
         """H applied to each row; a block of b rows costs less than b single products."""
@@ -64,11 +71,13 @@ class Point(eqx.Module):
             ValueError: `scale` is of another shape.
             TypeError: it is not real.
         """
-        return self._scaled(_root("scale", scale, self.params, self.gradient.dtype))
+        return self._scaled(_root("scale", scale, self.params, self.gradient.dtype, self.layout))
 
     def at(self, params: PyTree[Array]) -> "Point":
         """The same loss at other parameters, in the same coordinates; it costs a forward and a backward pass."""
-        point = linearize(self.function, params, optimizer=self.optimizer, step=self.step, key=self.key)
+        point = linearize(
+            self.function, params, optimizer=self.optimizer, step=self.step, key=self.key, layout=self.layout
+        )
         return point if self.root is None else point._scaled(self.root)
 
     def _scaled(self, root: Float[Array, " *p"]) -> "Point":
@@ -88,7 +97,9 @@ class _Preconditioned(eqx.Module):
         return self.root * self.product(self.root * vector)
 
 
-def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype) -> Float[Array, " *p"]:
+def _root(
+    name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: jnp.dtype, layout: Layout
+) -> Float[Array, " *p"]:
     """The root of a number for each parameter as a flat vector, or that of one for all as a scalar."""
     given, wanted = form(numbers), form(params)
     if given not in (form(0.0), wanted):
@@ -106,7 +117,7 @@ def _root(name: str, numbers: PyTree[ArrayLike], params: PyTree[Array], dtype: j
         return jnp.where(entries == 0, 0, jnp.sqrt(jnp.where(entries == 0, 1, entries))).astype(dtype)
 
     roots = jax.tree.map(root, numbers)
-    return roots if given == form(0.0) else raveled(roots)[0]
+    return roots if given == form(0.0) else layout.ravel(roots)
 
 
 def block_product(product: Product, vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
@@ -123,6 +134,7 @@ def linearize(
     optimizer: PyTree[Array] = None,
     step: Int[Array, ""] | int = 0,
     key: PRNGKeyArray | None = None,
+    layout: Layout | None = None,
 ) -> Point:
     """The point at `params`: loss, gradient and Hessian map, from one linearization of the gradient.
 
@@ -131,6 +143,8 @@ def linearize(
         params: any pytree of real arrays with p entries in all.
         optimizer, step: see `Point`; for a probe that is called in a loop of your own.
         key: see `Point`; a fixed one for each step by default.
+        layout: see `Point`; within a compiled function, which does not see how its arrays are split over devices, it is
+            `Layout.of(params, data)` of the arrays outside.
 
     Raises:
         TypeError: a leaf of `params` is not such an array, or `loss` does not return a real scalar.
@@ -138,15 +152,42 @@ def linearize(
     """
     params = measurable(params)
     check_loss(loss, params)
-    x, unravel = raveled(params)
-    if AxisType.Explicit in jax.sharding.get_abstract_mesh().axis_types:
-        x = jax.sharding.reshard(x, PartitionSpec())  # so that data split along a parameter's axis give whole gradients
+    layout = layout_of(loss, params) if layout is None else layout
+    if AxisType.Explicit in get_abstract_mesh().axis_types:
+        params = jax.sharding.reshard(params, PartitionSpec())  # so that each leaf has a whole gradient
 
-    def flat_gradient(x: Float[Array, " p"]) -> tuple[Float[Array, " p"], Float[Array, ""]]:
-        value, gradient = jax.value_and_grad(lambda x: loss(unravel(x)))(x)
+    def gradient_and_value(params: PyTree[Array]) -> tuple[PyTree[Array], Float[Array, ""]]:
+        value, gradient = jax.value_and_grad(loss)(params)
         return gradient, value
 
     with jax.default_matmul_precision("highest"):  # TensorFloat-32 products are off by 1e-3: the accuracy asked for
-        gradient, product, value = jax.linearize(flat_gradient, x, has_aux=True)
+        gradient, push, value = jax.linearize(gradient_and_value, params, has_aux=True)
     key = jax.random.fold_in(jax.random.key(0), step) if key is None else key
-    return Point(params, value, gradient, product, optimizer, jnp.asarray(step), key, loss)
+    return Point(
+        params,
+        value,
+        layout.ravel(gradient),
+        _Hessian.of(push, layout),
+        optimizer,
+        jnp.asarray(step),
+        key,
+        loss,
+        layout=layout,
+    )
+
+
+class _Hessian(eqx.Module):
+    """v -> H v on flat vectors."""
+
+    push: Callable[[PyTree[Array]], PyTree[Array]]
+    types: tuple[NamedSharding | None, ...] = eqx.field(static=True)
+    layout: Layout = eqx.field(static=True)
+
+    @classmethod
+    def of(cls, push: Callable[[PyTree[Array]], PyTree[Array]], layout: Layout) -> "_Hessian":
+        types = tuple(types_of(push))
+        return cls(without_types(push, types), types, layout)
+
+    def __call__(self, vector: Float[Array, " p"], /) -> Float[Array, " p"]:
+        push = with_types(self.push, self.types)
+        return self.layout.ravel(push(self.layout.unravel(vector)))

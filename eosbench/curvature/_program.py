@@ -10,7 +10,6 @@ A function is what it returns when it is called. One that is itself the result o
 it, here as elsewhere.
 """
 
-import contextlib
 import functools
 import hashlib
 import inspect
@@ -22,10 +21,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal, Var, jaxpr_as_fun
-from jax.sharding import AxisType, use_abstract_mesh
+from jax.sharding import AxisType, PartitionSpec, get_abstract_mesh
 from jaxtyping import Array, PyTree
 
-from eosbench.curvature._loss import as_scalar, check_callable, measurable, warn_of_state
+from eosbench.curvature._layout import Layout
+from eosbench.curvature._loss import as_scalar, check_callable, check_whole, measurable, warn_of_state
+from eosbench.curvature._mesh import is_automatic, on_the_mesh_of, with_automatic_axes, with_explicit_axes
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,14 +48,30 @@ class Recorded(eqx.Module):
     Attributes:
         program: what it computes, equal for any two functions that compute the same but for their constants.
         constants: the arrays that it holds or closes over, as they were.
+        layout: of a loss, how its parameters lie in flat vectors; else None.
     """
 
     program: "_Program" = eqx.field(static=True)
     constants: list[Array]
+    layout: Layout | None = eqx.field(static=True, default=None)
 
     def __call__(self, *arguments: PyTree[Array]) -> PyTree[Array]:
-        run = jaxpr_as_fun(ClosedJaxpr(self.program.jaxpr, self.constants))
-        return jax.tree.unflatten(self.program.out_tree, run(*jax.tree.leaves(arguments)))
+        leaves, jaxpr = jax.tree.leaves(arguments), self.program.jaxpr
+
+        def run(*arrays: Array) -> list[Array]:
+            constants, leaves = arrays[: len(self.constants)], arrays[len(self.constants) :]
+            results: list[Array] = jaxpr_as_fun(ClosedJaxpr(jaxpr, list(constants)))(*leaves)
+            return results
+
+        types: list[Any] = [variable.aval for variable in (*jaxpr.constvars, *jaxpr.invars)]
+        shardings = [type.sharding for type in types]
+        explicit = [sharding.mesh for sharding in shardings if AxisType.Explicit in sharding.mesh.axis_types]
+        if explicit and is_automatic(get_abstract_mesh()):
+            specs = [PartitionSpec() if sharding.mesh.empty else sharding.spec for sharding in shardings]
+            results = with_explicit_axes(run, explicit[0], specs, *self.constants, *leaves)
+        else:
+            results = run(*self.constants, *leaves)
+        return jax.tree.unflatten(self.program.out_tree, results)
 
 
 class _Program:
@@ -87,12 +104,31 @@ def read_loss(loss: Callable[..., Array], params: PyTree[Array], *batch: PyTree[
     check_callable(loss)
     loss = with_jax_arrays(loss)
     recorded, has_rules = _read(lambda *arguments: as_scalar(loss(*arguments)), (params, *batch))
+    layout = Layout.of(params, recorded.constants, batch)
     if not has_rules:
-        return recorded
+        return Recorded(recorded.program, recorded.constants, layout)
     # A rule is a Python function, which a jaxpr does not show, but the jaxprs of the derivatives do.
     program = recorded.program
     key = (program.key, _key_of_rules(recorded, params, batch))
-    return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants)
+    return Recorded(_Program(program.jaxpr, program.out_tree, key), recorded.constants, layout)
+
+
+def layout_of(loss: Callable[..., Array], params: PyTree[Array]) -> Layout:
+    """How params lie in flat vectors for a loss: of one that was read, as it was told then.
+
+    Elsewhere axes may be explicit, in which no solver can take its inner products of vectors that are split; so flat
+    vectors are whole there.
+
+    Raises:
+        TypeError: a leaf of `params` is split over explicit axes.
+    """
+    known = loss.layout if isinstance(loss, Recorded) else None
+    if known is not None:
+        return known
+    if AxisType.Explicit not in get_abstract_mesh().axis_types:
+        return Layout.of(params)
+    check_whole(params)
+    return Layout.of(jax.eval_shape(lambda: params))
 
 
 def read_copied_loss(loss: Callable[..., Array], given: Any, params: PyTree[Array], *batch: PyTree[Array]) -> Recorded:
@@ -131,7 +167,14 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
     It is compiled once for what the loss computes and for the shapes of its data. Matrix products in the loss are taken
     at the highest precision: TensorFloat-32 products are off by 1e-3, the accuracy asked for.
     """
-    jitted, signature = eqx.filter_jit(function), inspect.signature(function)
+    signature = inspect.signature(function)
+
+    @eqx.filter_jit
+    @functools.wraps(function)
+    def jitted(loss: Recorded, *args: Any, **kwargs: Any) -> R:
+        run = with_automatic_axes(lambda args, kwargs: function(*args, **kwargs), layout_of(loss, None).specs)
+        result: R = run((loss, *args), kwargs)
+        return result
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -142,23 +185,10 @@ def compiled(function: Callable[P, R]) -> Callable[P, R]:
         bound.arguments[second] = params
         with jax.default_matmul_precision("highest"):
             recorded = bound.arguments[name] = read_copied_loss(loss, given, params)
-        with on_the_mesh_of(recorded):
+        with on_the_mesh_of(recorded, params):
             return jitted(*bound.args, **bound.kwargs)
 
     return call
-
-
-def on_the_mesh_of(loss: Recorded) -> contextlib.AbstractContextManager:
-    """The context in which arrays are made on the mesh over which the data of a loss are split.
-
-    With explicit axes the mesh is a part of an array's type, and what depends on the data has another type than a
-    vector made elsewhere: beside it, a loop refuses it.
-    """
-    for constant in loss.constants:
-        mesh = jax.typeof(constant).sharding.mesh
-        if AxisType.Explicit in mesh.axis_types:
-            return use_abstract_mesh(mesh)
-    return contextlib.nullcontext()
 
 
 def _read(function: Callable[..., PyTree[Array]], arguments: tuple) -> tuple[Recorded, bool]:

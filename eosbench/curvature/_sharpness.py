@@ -98,12 +98,12 @@ def _solve(
 ) -> Spectrum:
     """The compiled part."""
     point = linearize(loss, params)
-    p, dtype = point.gradient.size, point.gradient.dtype
+    layout, p, dtype = point.layout, point.layout.p, point.gradient.dtype
     product, gradient, rtol = jax.lax.stop_gradient((point.product, point.gradient, rtol.astype(dtype)))
     if p <= dense_limit(k):
-        spectrum = dense_spectrum(product, p, k, rtol, dtype)
+        spectrum = dense_spectrum(product, p, k, rtol, dtype, layout)
     else:
-        spectrum = lanczos(product, p, k, rtol, max_hvps.astype(int), key, dtype, guess=gradient)
+        spectrum = lanczos(product, p, k, rtol, max_hvps.astype(int), key, dtype, guess=gradient, layout=layout)
     # A formula can have a finite second derivative where it has no value: x log x at -1.
     status = jnp.where(jnp.isfinite(point.gradient).all(), spectrum.status, GRADIENT_NOT_FINITE)
     status = jnp.where(jnp.isfinite(point.loss), status, LOSS_NOT_FINITE)

@@ -1,10 +1,10 @@
 """What a solve returns: eigenvalues that come with their errors."""
 
-import dataclasses
-
 import equinox as eqx
+import jax
 from jaxtyping import Array, Bool, Float, Int
 
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
 
 _MESSAGES = (
@@ -27,13 +27,15 @@ class Spectrum(eqx.Module):
             see `eosbench.curvature._bounds`. That the eigenvalue is the one of this rank rests on the random start.
         upper: the largest eigenvalue lies below, but for the failure probability of the random start (1e-6), scalar.
             See `eosbench.curvature._bounds`.
-        vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`.
+        vectors: orthonormal rows, shape (k, p), in the order of `jax.flatten_util.ravel_pytree(params)`; with params or
+            data on a mesh of devices in that of `layout`.
         residuals: norms r of H u - value u, shape (k,): some eigenvalue certainly lies that near.
         simple: whether the gaps to the neighbours were seen to exceed r and rounding, so that the value has a
             derivative, shape (k,).
         hvps: Hessian-vector products spent, scalar.
         converged: whether errors <= rtol |value| + a few eps norm(H) for all k, scalar.
         status: an index into the messages, scalar.
+        layout: how params lie in `vectors`: `layout.unravel(vectors[0])` is a tree like params.
     """
 
     values: Float[Array, " k"]
@@ -45,6 +47,7 @@ class Spectrum(eqx.Module):
     hvps: Int[Array, ""]
     converged: Bool[Array, ""]
     status: Int[Array, ""]
+    layout: Layout = eqx.field(static=True)
 
     def times(self, unit: Float[Array, ""]) -> "Spectrum":
         """The spectrum of the Hessian times a scalar, as converged as this one."""
@@ -63,7 +66,7 @@ class Spectrum(eqx.Module):
 
     def __repr__(self) -> str:
         """`Spectrum(10.99995 ± 2e-05, 10.977 ± 4e-05; 92 products, converged)`; else the shapes."""
-        if not has_numbers(*(getattr(self, f.name) for f in dataclasses.fields(self))) or self.values.ndim != 1:
+        if not has_numbers(*jax.tree.leaves(self)) or self.values.ndim != 1:
             return eqx.tree_pformat(self)
         ended = self.message.partition(":")[0]
         return f"Spectrum({with_errors(self.values, self.errors)}; {int(self.hvps)} products, {ended})"

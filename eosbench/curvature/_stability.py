@@ -11,7 +11,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from eosbench.curvature._arguments import on_host
 from eosbench.curvature._lanczos import dense_limit
 from eosbench.curvature._loss import Loss, measurable, raveled
-from eosbench.curvature._program import compiled
+from eosbench.curvature._program import compiled, layout_of
 from eosbench.curvature._sharpness import sharpness
 
 
@@ -40,8 +40,9 @@ def stableness(
         key: for the random starts.
     """
     params = measurable(params)
-    x, unravel = raveled(params)
-    gradient = raveled(jax.grad(loss)(params))[0]
+    layout = layout_of(loss, params)
+    x, unravel = layout.ravel(params), layout.unravel
+    gradient = layout.ravel(jax.grad(loss)(params))
     key = jax.random.key(0) if key is None else key
 
     def sharpness_at(s: Float[Array, ""]) -> Float[Array, ""]:

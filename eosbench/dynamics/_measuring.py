@@ -9,9 +9,11 @@ import jax.numpy as jnp
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, PyTree
 
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._loss import Loss, widened
+from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes
 from eosbench.curvature._point import Point, linearize
-from eosbench.curvature._program import Recorded, content, on_the_mesh_of, read
+from eosbench.curvature._program import Recorded, content, layout_of, read
 from eosbench.dynamics._probe import Every, OnBatch
 from eosbench.dynamics._shapes import difference, shapes
 
@@ -151,6 +153,10 @@ class Losses(eqx.Module):
         loss = self.measured.get(on_batch, self.descended)
         return Partial(_on, loss, batch if on_batch or self.is_descended(on_batch) else ())
 
+    def layout(self, on_batch: bool) -> Layout:
+        """How the parameters lie in flat vectors where such a probe measures."""
+        return layout_of(self.measured.get(on_batch, self.descended), None)
+
     def is_descended(self, on_batch: bool) -> bool:
         """Whether such a probe can share the pass of the step."""
         return on_batch not in self.measured
@@ -225,17 +231,29 @@ def _read_probe(
     if _is_its_fields(probe):
         return ReadProbe(name, every, on_batch, arrays, _Rest(rest, rest))
 
-    def measured(
-        held: tuple[Losses, PyTree[Array]], params: PyTree[Array], batch: tuple, optimizer: PyTree[Array], step: Array
-    ) -> tuple:
-        losses, arrays = held  # arguments here as they are in the run: other data are no other program
-        read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
-        with on_the_mesh_of(losses.descended):
-            point = linearize(losses.of(on_batch, batch), widened(params), optimizer=optimizer, step=step)
-            memory = read.init(point)
-            return memory, read.measure(lambda: point, step, memory)
+    layout = losses.layout(on_batch)
 
-    key = content(measured, (losses, arrays), params, batch, optimizer, jnp.asarray(0))
+    def measured(
+        losses: Losses,
+        arrays: PyTree[Array],
+        params: PyTree[Array],
+        batch: tuple,
+        optimizer: PyTree[Array],
+        step: Array,
+    ) -> tuple:
+        read = ReadProbe(name, 1, on_batch, arrays, _Rest(rest, None))
+        loss = losses.of(on_batch, batch)
+        point = linearize(loss, widened(params), optimizer=optimizer, step=step, layout=layout)
+        memory = read.init(point)
+        return memory, read.measure(lambda: point, step, memory)
+
+    def on_the_mesh(*arguments: PyTree[Array]) -> tuple:
+        with on_the_mesh_of(arguments):
+            result: tuple = with_automatic_axes(measured, layout.specs)(*arguments)
+            return result
+
+    # The data of the losses are arguments here as they are in the run: other data are no other program.
+    key = content(on_the_mesh, losses, arrays, params, batch, optimizer, jnp.asarray(0))
     return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 

@@ -4,6 +4,7 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
+from eosbench.curvature._layout import Layout
 from eosbench.dynamics._shapes import difference, shapes
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError)
@@ -51,13 +54,15 @@ def as_expected(state: TrainState, like: TrainState) -> TrainState:
 def save_state(path: str | Path, state: TrainState) -> None:
     """Write the state of a run to a file, for `load_state`: a NumPy archive with an array for each entry.
 
-    A file that is there is replaced when the new one is whole, so a run that is killed leaves one of the two.
+    A file that is there is replaced when the new one is whole, so a run that is killed leaves one of the two. What was
+    in pieces over the devices of a mesh is written whole, and may be continued on another number of them.
 
     Raises:
         TypeError: `state` is something else.
     """
     if not isinstance(state, TrainState):
         raise TypeError(f"state is a {type(state).__name__}: it must be a TrainState, such as run.state.")
+    state = _whole(state)
     leaves = jax.tree.leaves(state)
     arrays = {name: np.asarray(_data(leaf)) for name, leaf in zip(shapes(state), leaves, strict=True)}
     unfinished = f"{path}.unfinished"
@@ -66,8 +71,8 @@ def save_state(path: str | Path, state: TrainState) -> None:
     os.replace(unfinished, path)
 
 
-def read_state(path: str | Path, like: TrainState) -> TrainState:
-    """Read a state that `save_state` wrote, of a run whose states are `like` this.
+def read_state(path: str | Path, like: TrainState, layout: Layout) -> TrainState:
+    """Read a state that `save_state` wrote, of a run whose states are `like` this, with flat vectors in this layout.
 
     Raises:
         FileNotFoundError, ValueError: see `load_state`.
@@ -84,9 +89,52 @@ def read_state(path: str | Path, like: TrainState) -> TrainState:
         raise ValueError(
             f"path is {str(path)!r}, which is damaged or was not written by save_state ({error}): give another one."
         ) from None
-    _check_shapes(f"path is {str(path)!r}, a state that", held, shapes(like))
-    leaves = [_as(shape, arrays[name]) for name, shape in zip(shapes(like), jax.tree.leaves(like), strict=True)]
-    return jax.tree.unflatten(jax.tree.structure(like), leaves)
+    whole = _with_memories(like, layout, lambda rows: jax.ShapeDtypeStruct((*rows.shape[:-1], layout.p), rows.dtype))
+    _check_shapes(f"path is {str(path)!r}, a state that", held, shapes(whole))
+    leaves = [_as(shape, arrays[name]) for name, shape in zip(shapes(whole), jax.tree.leaves(whole), strict=True)]
+    state: TrainState = jax.tree.unflatten(jax.tree.structure(like), leaves)
+    return _in_pieces(state, like, layout) if layout.split else state
+
+
+def _whole(state: TrainState) -> TrainState:
+    """A state whose memories have flat vectors in the order of `ravel_pytree`."""
+    layout = Layout.of(state.params, state.probes)
+    if not layout.split:
+        return state
+    order = np.asarray(layout.order())
+
+    def whole(rows: Array) -> np.ndarray:
+        found = np.zeros((*rows.shape[:-1], layout.p), rows.dtype)
+        found[..., order[order >= 0]] = np.asarray(rows)[..., order >= 0]
+        return found
+
+    return _with_memories(state, layout, whole)
+
+
+def _in_pieces(state: TrainState, like: TrainState, layout: Layout) -> TrainState:
+    """The other way round, and all on the mesh of the layout."""
+    order, mesh = np.asarray(layout.order()), layout.mesh
+    assert mesh is not None
+
+    def in_pieces(rows: Array) -> Array:
+        return jnp.asarray(np.where(order >= 0, np.asarray(rows)[..., order], 0))
+
+    def placed(leaf: Array, like: jax.ShapeDtypeStruct, spec: PartitionSpec) -> Array:
+        known = like.sharding.spec if isinstance(like.sharding, NamedSharding) else spec
+        return jax.device_put(leaf, NamedSharding(mesh, known))
+
+    state = _with_memories(state, layout, in_pieces, layout.p)
+    specs = eqx.tree_at(lambda s: s.params, layout.specs(state), layout.params)
+    return jax.tree.map(placed, state, like, specs)
+
+
+def _with_memories(state: TrainState, layout: Layout, change: Callable, size: int | None = None) -> TrainState:
+    """A state with all flat vectors in the memories of its probes changed; they have so many entries."""
+    size = layout.size if size is None else size
+    if not layout.split:
+        return state
+    memories = jax.tree.map(lambda leaf: change(leaf) if leaf.shape[-1:] == (size,) else leaf, state.probes)
+    return eqx.tree_at(lambda s: s.probes, state, memories)
 
 
 def _check_shapes(what: str, held: dict[str, str], needed: dict[str, str]) -> None:

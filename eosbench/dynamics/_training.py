@@ -10,12 +10,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import PartitionSpec
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PyTree
 
 from eosbench.curvature._arguments import as_integer
-from eosbench.curvature._loss import Loss, check_params, measurable, raveled, warn_of_state, widened, with_args
+from eosbench.curvature._layout import Layout
+from eosbench.curvature._loss import Loss, check_params, measurable, warn_of_state, widened, with_args
+from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes
 from eosbench.curvature._point import Point, linearize
-from eosbench.curvature._program import Recorded, on_the_mesh_of, read_copied_loss, read_loss
+from eosbench.curvature._program import Recorded, read_copied_loss, read_loss
 from eosbench.curvature._shown import as_html, has_numbers
 from eosbench.dynamics._batches import Batches
 from eosbench.dynamics._figure import figure
@@ -214,7 +217,8 @@ def load_state(
         ValueError: the file is damaged, or holds the state of something else.
     """
     step, init = _read_step(_model(loss, args, batches, optimizer, probes), params)
-    return read_state(path, eqx.filter_eval_shape(_begin, step.problem, init, params))
+    like = eqx.filter_eval_shape(_begin, step.problem, init, params)
+    return read_state(path, like, step.problem.layout)
 
 
 class _Model(NamedTuple):
@@ -248,10 +252,25 @@ class _Problem(eqx.Module):
         batch, order = self.batches.draw(step, order)
         return (batch,), order
 
+    def specs(self, measured: PyTree) -> PyTree[PartitionSpec]:
+        """How what probes return is split."""
+        return self.layout.specs(measured)
+
+    @property
+    def layout(self) -> Layout:
+        """How the parameters lie in the flat vectors of the probes."""
+        return self.losses.layout(all(probe.on_batch for probe in self.probes.values()))
+
     def point(self, on_batch: bool, batch: tuple, state: TrainState) -> Point:
         """What a probe measures at a state."""
         loss = self.losses.of(on_batch, batch)
-        return linearize(loss, widened(state.params), optimizer=state.optimizer, step=state.step)
+        return linearize(
+            loss,
+            widened(state.params),
+            optimizer=state.optimizer,
+            step=state.step,
+            layout=self.losses.layout(on_batch),
+        )
 
 
 class _Step(eqx.Module):
@@ -314,10 +333,14 @@ def _begin(problem: _Problem, init: Recorded, params: PyTree[Array]) -> TrainSta
     if not problem.probes:
         return state
     batch, _ = problem.draw(state.step, order)
-    with on_the_mesh_of(problem.losses.descended):
+
+    def memories(problem: _Problem, batch: tuple, state: TrainState) -> dict[str, Any]:
         kinds = {probe.on_batch for probe in problem.probes.values()}
         points = {on_batch: problem.point(on_batch, batch, state) for on_batch in kinds}
-        memory = {name: probe.init(points[probe.on_batch]) for name, probe in problem.probes.items()}
+        return {name: probe.init(points[probe.on_batch]) for name, probe in problem.probes.items()}
+
+    with on_the_mesh_of(problem.losses, params):
+        memory = with_automatic_axes(memories, problem.specs)(problem, batch, state)
     return eqx.tree_at(lambda s: s.probes, state, memory)
 
 
@@ -351,15 +374,16 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
 
 @eqx.filter_jit
 def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
-    problem, (_, unravel) = step.problem, raveled(state.params)
+    layout = step.problem.losses.layout(True)
 
-    def measured(state: TrainState, batch: tuple) -> tuple:
+    def measured(step: _Step, state: TrainState, batch: tuple) -> tuple:
+        problem = step.problem
         records = {name: function.measure(state.step, state.params) for name, function in step.functions.items()}
         memory = {}
         shared = {name: problem.losses.is_descended(probe.on_batch) for name, probe in problem.probes.items()}
         if any(shared.values()):  # the step and these probes share one pass
             point = problem.point(True, batch, state)
-            value, gradient = point.loss, unravel(point.gradient)
+            value, gradient = point.loss, layout.unravel(point.gradient)
         else:
             value, gradient = jax.value_and_grad(problem.losses.descended)(state.params, *batch)
         for name, probe in problem.probes.items():
@@ -367,11 +391,18 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
             records[name], memory[name] = probe.measure(at, state.step, state.probes[name])
         return value, gradient, records, memory
 
+    def specs(result: tuple) -> tuple:
+        value, _, *measured = result
+        return (problem.specs(value), layout.params, *map(problem.specs, measured))
+
+    problem, measured = step.problem, with_automatic_axes(measured, specs)
+
     def update(state: TrainState) -> tuple[TrainState, tuple]:
         batch, order = problem.draw(state.step, state.order)
-        value, gradient, records, memory = measured(state, batch)
+        value, gradient, records, memory = measured(step, state, batch)
         finite = jnp.isfinite(value) & _all_finite(state.params)
         params, optimizer = step.update(value, gradient, state.optimizer, state.params, *batch)
+        params = layout.arranged(params)  # so that memories still fit when the run is continued
         return TrainState(params, optimizer, memory, state.step + 1, order), (value, records, finite)
 
     def update_if_finite(carry: tuple[TrainState, Bool[Array, ""]], _: None) -> tuple[tuple, tuple]:
@@ -380,7 +411,7 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
         state, history = jax.lax.cond(running, update, lambda state: (state, blank), state)
         return (state, running & history[-1]), history
 
-    with on_the_mesh_of(problem.losses.descended):
+    with on_the_mesh_of(problem.losses, state.params):
         if stop_diverged:
             (last, _), history = jax.lax.scan(update_if_finite, (state, jnp.asarray(True)), length=steps)
         else:

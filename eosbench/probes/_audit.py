@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature._bounds import randomized_upper, trusted_error
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._point import Product
 from eosbench.probes._search_space import eigenpairs, orthogonal
 
@@ -54,14 +55,16 @@ class _Recurrence(NamedTuple):
     beside: Float[Array, " m"]  # entries between a vector and the next one
 
 
-def audit(product: Product, known: Float[Array, "n p"], matters: Float[ArrayLike, ""], key: PRNGKeyArray) -> Audit:
+def audit(
+    product: Product, known: Float[Array, "n p"], matters: Float[ArrayLike, ""], key: PRNGKeyArray, layout: Layout
+) -> Audit:
     """Look outside the known vectors, which are orthonormal rows.
 
     Two vectors of the recurrence are held at a time. Where an eigenvalue may be above `matters` it runs a second time,
     for the vector: then the audit takes twice the products.
     """
-    p, dtype = known.shape[1], known.dtype
-    start = orthogonal(jax.random.normal(key, (p,), dtype), known)
+    dtype = known.dtype
+    start = orthogonal(layout.random(key, (), dtype), known)
     nothing = jnp.zeros_like(start)
 
     def unfinished(carry: tuple[Audit, Float[Array, " m"]]) -> Bool[Array, ""]:
@@ -76,7 +79,7 @@ def audit(product: Product, known: Float[Array, "n p"], matters: Float[ArrayLike
         values, vectors = _ritz(last)
         residual = jnp.abs(last.beside[-1] * vectors[0, -1])
         error = trusted_error(residual, values[0] - values[1])
-        upper = randomized_upper(values[0], values[-1], p - len(known), STEPS)
+        upper = randomized_upper(values[0], values[-1], layout.p - len(known), STEPS)
         return Audit(values[0], error, residual, upper, last.combined, found.hvps + STEPS), vectors[0]
 
     found, _ = jax.lax.while_loop(unfinished, run, (Audit.of_nothing(start), jnp.zeros(STEPS, dtype)))

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from eosbench.curvature._arguments import as_integer, as_tolerance
-from eosbench.curvature._loss import raveled
 from eosbench.curvature._point import Point
 
 
@@ -53,7 +52,7 @@ class CriticalSharpness(eqx.Module):
 
     def measure(self, point: Point, memory: Float[Array, ""]) -> tuple[Critical, Float[Array, ""]]:
         """The record at a point, and the step size that was found."""
-        x, unravel = raveled(point.params)
+        x, unravel = point.layout.ravel(point.params), point.layout.unravel
         direction = point.gradient if point.root is None else point.root * point.gradient
         downhill = jnp.isfinite(point.loss) & jnp.isfinite(direction).all() & (direction != 0).any()
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, PyTree
 
-from eosbench.curvature._loss import form, raveled
+from eosbench.curvature._loss import form
 from eosbench.curvature._point import Point
 from eosbench.dynamics._linear_step import gain
 from eosbench.dynamics._shapes import difference, shapes
@@ -86,7 +86,7 @@ class EdgeDistance(eqx.Module):
                 f"optimizer of EdgeDistance has another state than the one at the point{told}: give it the optimizer "
                 "that trains, and a point of your own its state, as in linearize(loss, params, optimizer=state)."
             )
-        gradient = raveled(point.params)[1](point.gradient)
+        gradient = point.layout.unravel(point.gradient)
         _, state = optimizer.update(gradient, point.optimizer, point.params)
         scale = gain(optimizer, jax.tree.map(_nudged, state), point.params)
         leaves = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(scale)])

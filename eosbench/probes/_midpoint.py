@@ -5,7 +5,6 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, PyTree
 
-from eosbench.curvature._loss import raveled
 from eosbench.curvature._point import Point
 from eosbench.dynamics._probe import Probe
 
@@ -29,10 +28,10 @@ class Midpoint(eqx.Module):
 
     def init(self, point: Point) -> _Memory:
         """The start of the first step, and the memory of the probe there."""
-        return _Memory(raveled(point.params)[0], self.probe.init(point))
+        return _Memory(point.layout.ravel(point.params), self.probe.init(point))
 
     def measure(self, point: Point, memory: _Memory) -> tuple[Any, _Memory]:
         """The record of the probe in the middle of the step that led here, and the memory for the next one."""
-        x, unravel = raveled(point.params)
+        x, unravel = point.layout.ravel(point.params), point.layout.unravel
         record, after = self.probe.measure(point.at(unravel(memory.before + (x - memory.before) / 2)), memory.probe)
         return record, _Memory(x, after)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import jax
 from jaxtyping import Array, Float
 
-from eosbench.curvature._loss import Loss, raveled
+from eosbench.curvature._loss import Loss
 from eosbench.curvature._point import Point
 from eosbench.curvature._unit import binary_unit
 from eosbench.probes._drawn_batches import DrawnBatches, mean_and_error
@@ -43,7 +43,7 @@ class NoiseInteraction(DrawnBatches):
 
     def measure(self, point: Point, memory: None) -> tuple[Interaction, None]:
         """The record at a point, from batches that its key draws."""
-        x, unravel = raveled(point.params)
+        x, unravel = point.layout.ravel(point.params), point.layout.unravel
         unit = binary_unit(point.gradient)
 
         def curvature(loss: Loss) -> tuple[Float[Array, ""], Float[Array, ""]]:

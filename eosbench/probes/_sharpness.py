@@ -38,6 +38,7 @@ from eosbench.curvature._arguments import as_integer, as_tolerance, as_traceable
 from eosbench.curvature._bounds import TRUST as COLD_TRUST
 from eosbench.curvature._bounds import are_simple, rounding, tolerance, trusted_error
 from eosbench.curvature._dense import dense_spectrum
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._perturbation import moving
 from eosbench.curvature._point import Point, Product
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
@@ -198,18 +199,18 @@ class Sharpness(eqx.Module):
         The first measurement makes eigenvectors of it, by the same steps as the later ones and with more products.
         """
         product, gradient = jax.lax.stop_gradient((point.product, point.gradient))
-        p, dtype = gradient.size, gradient.dtype
+        layout, p, dtype = point.layout, point.layout.p, gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
         b = max(self.block, self.k + 1)
         if p <= max(DENSE, 8 * (b + 1)):
             return None
         key, start_key = jax.random.split(jax.random.key(self.seed))
-        vectors = jax.random.normal(start_key, (b + 1, p), dtype)
+        vectors = layout.random(start_key, (b + 1,), dtype)
         vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
         gradient = gradient / binary_unit(gradient)
         guess = gradient / jnp.maximum(jnp.linalg.norm(gradient), jnp.finfo(dtype).tiny)
-        vectors = orthonormal(orthonormal(vectors.at[0].add(guess)))
+        vectors = layout.orthonormal(vectors.at[0].add(guess))
         wanted, zeros = vectors[: self.k], jnp.zeros(b + 1, dtype)
         return _State(
             vectors=vectors,
@@ -237,11 +238,11 @@ class Sharpness(eqx.Module):
         a derivative they count as fixed.
         """
         still = jax.lax.stop_gradient(point.product)
-        p, dtype = point.gradient.size, point.gradient.dtype
+        layout, p, dtype = point.layout, point.layout.p, point.gradient.dtype
         # A formula can have a finite second derivative where it has no value: x log x at -1.
         finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
         if state is None:
-            spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype)
+            spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype, layout)
             age = jnp.zeros(self.k, dtype)
             values, errors = spectrum.values, spectrum.errors
             track = Track(
@@ -291,18 +292,18 @@ class Sharpness(eqx.Module):
             space = multiply(product, space, b, renew, row, estimate.direction)
             return space, self._estimate(space, b, starting)
 
-        space = _start(state)
+        space = _start(state, layout)
         blank = jax.tree.map(
             lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b, starting))
         )
         space, estimate = jax.lax.while_loop(unfinished, expand, (space, blank))
-        found, upper = self._look(product, space, estimate, audited, state.key)
+        found, upper = self._look(product, space, estimate, audited, state.key, layout)
         # Of the values and what was found beside them the k largest: so much at least each of the values is too low.
         values, errors = estimate.values[: self.k], estimate.errors[: self.k]
         seen = found.value + jnp.where(found.value > values[-1], found.error, 0)
         low = -jnp.sort(-jnp.append(values, seen))[: self.k] - values
         within = (jnp.maximum(errors, low) <= estimate.accepted[: self.k]).all()
-        after = _explored(_carry(space, estimate, state), found)
+        after = _explored(_carry(space, estimate, state, layout), found)
         # Random vectors had no entries before, whose change would be a drift.
         after = after._replace(drift=jnp.where(starting, 0, after.drift), spread=jnp.where(starting, 0, after.spread))
         # Where nothing could be measured the memory stays, for the next point may be finite again.
@@ -327,7 +328,13 @@ class Sharpness(eqx.Module):
         return moving(track, point.product, vectors, simple), vectors, state
 
     def _look(
-        self, product: Product, space: Space, estimate: _Estimate, audited: Bool[Array, ""], key: PRNGKeyArray
+        self,
+        product: Product,
+        space: Space,
+        estimate: _Estimate,
+        audited: Bool[Array, ""],
+        key: PRNGKeyArray,
+        layout: Layout,
     ) -> tuple[Audit, Float[Array, ""]]:
         """What an audit finds outside the block, and the upper bound of the largest eigenvalue that follows."""
         b, top = len(estimate.errors), estimate.values[0]
@@ -338,7 +345,7 @@ class Sharpness(eqx.Module):
         def look() -> tuple[Audit, Float[Array, ""]]:
             known = estimate.ritz[: b - 1]  # without the last, which is no eigenvector
             matters = estimate.values[self.k - 1] + estimate.accepted[self.k - 1]
-            found = audit(product, known @ space.basis, matters, key)
+            found = audit(product, known @ space.basis, matters, key, layout)
             # A symmetric matrix in two blocks is at most that of the norms of its four parts.
             coupling = jnp.linalg.norm(space.norms_outside(known))
             upper = (top + found.upper) / 2 + jnp.hypot((top - found.upper) / 2, coupling)
@@ -396,7 +403,7 @@ class Sharpness(eqx.Module):
         )
 
 
-def _start(state: _State) -> Space:
+def _start(state: _State, layout: Layout) -> Space:
     """The carried rows, none of which was multiplied yet."""
     b, p = state.vectors.shape
     c, dtype = b + ROOM, state.vectors.dtype
@@ -406,8 +413,8 @@ def _start(state: _State) -> Space:
         return jnp.concatenate([array, jnp.zeros((c - b, *array.shape[1:]), dtype)])
 
     return Space(
-        basis=padded(state.vectors),
-        outside=jnp.zeros((c, p), dtype),
+        basis=layout.constrain(padded(state.vectors)),
+        outside=layout.constrain(jnp.zeros((c, p), dtype)),
         projected=jnp.diag(padded(state.values)),
         fresh=jnp.zeros(c, bool),
         ages=padded(state.ages),
@@ -419,7 +426,7 @@ def _start(state: _State) -> Space:
     )
 
 
-def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
+def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> _State:
     """The block for the next step: the largest Ritz vectors over fresh and stale rows together."""
     b = len(state.vectors)
     values, z = estimate.values[:b], estimate.ritz[:b]
@@ -434,12 +441,12 @@ def _carry(space: Space, estimate: _Estimate, state: _State) -> _State:
     key, chance_key = jax.random.split(state.key)
 
     def disturb(row: Float[Array, " p"]) -> Float[Array, " p"]:
-        chance = jax.random.normal(chance_key, row.shape, row.dtype)
+        chance = layout.random(chance_key, (), row.dtype)
         return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
 
     last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
     return _State(
-        vectors=predicted.at[-1].set(last),
+        vectors=layout.constrain(predicted.at[-1].set(last)),
         values=values,
         ages=ages,
         reach=jnp.sqrt(space.norms_outside(fresh_part) ** 2 + z**2 @ space.reach**2),

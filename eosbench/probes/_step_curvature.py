@@ -6,7 +6,6 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from eosbench.curvature._loss import raveled
 from eosbench.curvature._point import Point
 from eosbench.curvature._unit import binary_unit
 
@@ -41,7 +40,7 @@ class StepCurvature(eqx.Module):
 
     def init(self, point: Point) -> _Before:
         """The start of the first step."""
-        return _Before(raveled(point.params)[0], point.loss, point.gradient)
+        return _Before(point.layout.ravel(point.params), point.loss, point.gradient)
 
     def measure(self, point: Point, memory: _Before) -> tuple[AlongStep, _Before]:
         """The record at the end of a step, and that end as the start of the next one."""

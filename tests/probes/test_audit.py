@@ -1,12 +1,14 @@
 """The audit of the sharpness probe beside whole spectra: what it finds, what it bounds, what it costs."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Point
+from eosbench.curvature import Layout, Point
 from eosbench.probes import Sharpness
 from eosbench.probes._audit import STEPS, audit
 
@@ -15,7 +17,17 @@ P = 400
 
 def point(product):
     nothing = jnp.zeros(P)
-    return Point(nothing, jnp.zeros(()), nothing, product, None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum))
+    return Point(
+        nothing,
+        jnp.zeros(()),
+        nothing,
+        product,
+        None,
+        jnp.asarray(0),
+        jax.random.key(0),
+        Partial(jnp.sum),
+        layout=Layout.flat(P, float),
+    )
 
 
 def follow(diagonals, **options):
@@ -104,8 +116,9 @@ def test_an_audit_beside_the_matrix_without_the_known_vectors():
     known, rest = basis[:, :3].T, basis[:, 3:]
     exact = np.linalg.eigvalsh(rest.T @ matrix @ rest)
     product = Partial(jnp.matmul, jnp.asarray(matrix))
+    look = jax.jit(partial(audit, layout=Layout.flat(P, float)))
     for matters, products in ((exact[-1] + 1, STEPS), (exact[-1] - 1, 2 * STEPS)):
-        found = jax.jit(audit)(product, jnp.asarray(known), matters, jax.random.key(1))
+        found = look(product, jnp.asarray(known), matters, jax.random.key(1))
         assert found.hvps == products
         assert exact[-1] - max(found.error, 1e-6 * exact[-1]) <= found.value <= exact[-1] * (1 + 1e-12)
         assert found.upper >= exact[-1]

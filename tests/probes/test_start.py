@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Point
+from eosbench.curvature import Layout, Point
 from eosbench.probes import Sharpness
 
 P, SEEDS, RTOL = 600, 60, 1e-3
@@ -22,7 +22,17 @@ SPECTRA = {
 
 def point(diagonal, gradient):
     product = Partial(jnp.multiply, diagonal)
-    return Point(gradient, jnp.zeros(()), gradient, product, None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum))
+    return Point(
+        gradient,
+        jnp.zeros(()),
+        gradient,
+        product,
+        None,
+        jnp.asarray(0),
+        jax.random.key(0),
+        Partial(jnp.sum),
+        layout=Layout.flat(P, float),
+    )
 
 
 @jax.jit

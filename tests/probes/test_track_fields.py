@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.tree_util import Partial
 
-from eosbench.curvature import Point
+from eosbench.curvature import Layout, Point
 from eosbench.probes import Sharpness
 
 P, STEPS, RTOL = 120, 100, 1e-3
@@ -24,7 +24,8 @@ def product(matrix, vector):
 def point(matrix):
     nothing = jnp.zeros(P)
     at = Partial(product, matrix)
-    return Point(nothing, jnp.zeros(()), nothing, at, None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum))
+    rest = None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum)
+    return Point(nothing, jnp.zeros(()), nothing, at, *rest, layout=Layout.of(nothing))
 
 
 @cache
