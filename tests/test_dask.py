@@ -1,5 +1,6 @@
 """On the workers of a Dask cluster a run finds what a serial run finds, and loses nothing that was heard."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -16,7 +17,7 @@ pytest.importorskip("distributed", reason='a cluster needs distributed: pip inst
 import jax
 import psutil
 
-from eosbench.pytest_plugin.cluster import sameness
+from eosbench.pytest_plugin.cluster import experiment, sameness
 
 # Two workers, each a process that is started anew when it dies.
 CLUSTER = """
@@ -98,8 +99,13 @@ def pytest_sessionfinish(session):
 # Another version, as the processes of experiments have it, or as the controller.
 OTHER = """
 import sys, eosbench
-if any("--claims-dask" in argument for argument in sys.argv) == {controller}:
+from pathlib import Path
+
+controls = any("--claims-dask" in argument for argument in sys.argv)
+if controls == {controller}:
     eosbench.__version__ = "9.9"
+if not controls:
+    Path("process").touch()
 """
 
 
@@ -123,8 +129,7 @@ def cluster(tmp_path_factory):
     yield address
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.communicate(timeout=PATIENCE)  # the end of its input ends it
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+    kill(process)
 
 
 @pytest.fixture
@@ -149,8 +154,7 @@ def start(cluster, tmp_path):
 
     yield started
     for run in runs:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(run.pid, signal.SIGKILL)
+        kill(run)
         run.wait()
         run.stdout.close()
 
@@ -160,7 +164,13 @@ def write(folder, conftest=""):
     (folder / "claims" / "test_toy.py").write_text(HEAD + "".join(CLAIM.format(name=name) for name in NAMES))
     (folder / "claims" / "test_plain.py").write_text("def test_of_no_claim():\n    pass\n")
     (folder / "claims" / "conftest.py").write_text(conftest)
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p no:cacheprovider\n")
+    (folder / "pytest.ini").write_text("[pytest]\nstrict = true\naddopts = -p no:cacheprovider\n")
+
+
+def kill(run):
+    """Kill a run with what it started, if there is anything left of it."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(run.pid, signal.SIGKILL)
 
 
 def wait_for(run, what):
@@ -168,7 +178,7 @@ def wait_for(run, what):
     bound = time.monotonic() + PATIENCE
     while not what():
         if run.poll() is not None or time.monotonic() > bound:
-            run.kill()
+            kill(run)
             pytest.fail(f"it did not come to that; the run said: {run.communicate()[0]}")
         time.sleep(0.05)
 
@@ -280,16 +290,18 @@ def test_a_worker_that_is_not_as_the_controller_is_refused_before_the_first_case
     assert run.returncode == 2, output
     assert output.count("is not as the rest of this run: it has eosbench") == 1
     assert told in output
+    assert (tmp_path / "process").exists() != controller
     assert not (tmp_path / "begun").exists()
     assert not (tmp_path / "claims-report" / "evidence.jsonl").exists()
 
 
-def test_an_address_where_no_scheduler_is_is_refused_in_a_sentence(tmp_path):
+@pytest.mark.parametrize("address", ["tcp://127.0.0.1:1", "nowhere", "http://host:1"])
+def test_an_address_where_no_scheduler_is_is_refused_in_a_sentence(address, tmp_path):
     write(tmp_path)
-    command = [sys.executable, "-m", "eosbench", "run", "--dask", "tcp://127.0.0.1:1"]
+    command = [sys.executable, "-m", "eosbench", "run", "--dask", address]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.count("no Dask scheduler answers at 'tcp://127.0.0.1:1'") == 1
+    assert (done.stdout + done.stderr).count(f"no Dask scheduler answers at '{address}'") == 1
     assert "Traceback" not in done.stdout + done.stderr
 
 
@@ -301,6 +313,8 @@ def test_the_facts_of_a_process_tell_versions_and_texts(tmp_path):
     assert found.versions["distributed"] == sys.modules["distributed"].__version__
     assert len(found.texts["eosbench/claim.py"]) == 64
     assert found.texts[files[1]] == "none"
+    with pytest.raises(RuntimeError, match="No such file or directory: /nowhere"):
+        asyncio.run(experiment.facts_there("/nowhere", files))
     assert found.device["device"] == jax.devices()[0].device_kind
     there = sameness.Facts(*json.loads(json.dumps(found)))
     assert sameness.difference(found, there, "the worker") is None

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 
 import pytest
 from distributed import Client, Event, Future
+from distributed.comm import get_address_host
 from distributed.scheduler import KilledWorker
 
 import eosbench
@@ -62,8 +63,10 @@ class Cluster:
         self._plan = plan
         self._client: Client | None = None
 
-    def pytest_sessionstart(self) -> None:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection(self) -> None:
         try:
+            get_address_host(self._address)  # of what is no address, a client would not get rid in half a minute
             self._client = Client(self._address, timeout=_CONNECT, name="eosbench", set_as_default=False)
         except (OSError, ValueError) as problem:
             _refuse(
@@ -289,16 +292,17 @@ class _Run:
     def _hear_the_last(self) -> None:
         """Call off what is at work, and hear all that the scheduler was told before; a second Ctrl-C ends that."""
         self._ending = True
-        threading.Thread(target=self._call_off, daemon=True).start()
+        futures = [task.future for task in self._tasks.values()]
+        threading.Thread(target=self._call_off, args=(futures, [*self._keys]), daemon=True).start()
         with contextlib.suppress(queue.Empty):
             while (message := self._inbox.get(timeout=_SILENCE)) != _LAST and not isinstance(message, signal.Signals):
                 self._hear(message)
 
-    def _call_off(self) -> None:
+    def _call_off(self, futures: list[Future], keys: list[str]) -> None:
         """In a thread of its own, as the scheduler may not answer."""
         try:
-            self._client.cancel([task.future for task in self._tasks.values()])
-            for key in self._keys:
+            self._client.cancel(futures)
+            for key in keys:
                 Event(key, self._client).clear()
             self._client.log_event(self._client.id, _LAST)
         except Exception:
@@ -337,6 +341,7 @@ def _options(config: pytest.Config) -> list[str]:
     return [
         *(f"--override-ini={entry}" for entry in option.override_ini or ()),
         "--override-ini=addopts=",  # they are among these
+        *(("--override-ini=cache_dir=$TMPDIR/cache",) if config.pluginmanager.hasplugin("cacheprovider") else ()),
         *(("-c", str(config.inipath)) if config.inipath else ()),
         f"--rootdir={config.rootpath}",
         f"--import-mode={option.importmode}",

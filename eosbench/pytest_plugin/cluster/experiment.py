@@ -72,13 +72,16 @@ def run(job: Job, key: str, topic: str) -> None:
         return
     begun.set()
     tell(begun="")
-    with tempfile.TemporaryDirectory(prefix="eosbench-") as own, Path(own, "output").open("w+b") as output:
+    with (
+        tempfile.TemporaryDirectory(prefix="eosbench-", ignore_cleanup_errors=True) as own,
+        Path(own, "output").open("w+b") as output,
+    ):
         ours, theirs = Pipe()
         with ours, theirs:
             process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", CHILD, "-o", f"cache_dir={own}/cache", *job.arguments],
+                [sys.executable, "-m", "pytest", "-p", CHILD, *job.arguments],
                 cwd=job.folder,
-                env=_environment(client.nthreads(), worker.address) | {HANDLE: str(theirs.fileno())},
+                env=_environment(client.nthreads(), worker.address) | {HANDLE: str(theirs.fileno()), "TMPDIR": own},
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
