@@ -275,6 +275,7 @@ def told(kind):
         refused = True
     return dict(p=layout.p, size=layout.size, same=same, stays=stays, refused=refused, shard=shard(vector),
                 order=bool((np.asarray(vector)[order >= 0] == whole[order[order >= 0]]).all()),
+                even=Layout.of(dict(d=tree["d"])).size,
                 padding=int((order < 0).sum()), complete=sorted(order[order >= 0].tolist()) == list(range(layout.p)),
                 zeros=(np.asarray(layout.random(jax.random.key(0), (), vector.dtype)) == 0).tolist()
                 == (order < 0).tolist(),
@@ -294,6 +295,7 @@ def test_a_flat_vector_holds_every_entry_once_where_it_was(kind):
     assert told["padding"] == told["size"] - told["p"] > 0
     assert told["zeros"]
     assert told["refused"]
+    assert told["even"] > 16  # there would be no padding, but for that
     assert told["shard"] == [told["size"] / 8]
 
 
