@@ -92,15 +92,16 @@ def is_automatic(mesh: AbstractMesh) -> bool:
 
 
 def sharding_of(array: Any) -> NamedSharding | None:
-    """How an array is split over the devices of a mesh, if it lies on more than one and this can be known.
+    """How an array is split over the devices of a mesh, if it lies on one and this can be known.
 
-    Of an array that is traced, it is known on a mesh of explicit axes.
+    Of an array that is traced, it is known on explicit axes. A mesh of one device counts where it is a part of the type.
     """
-    if isinstance(array, jax.core.Tracer):
-        sharding = jax.typeof(array).sharding
-        return sharding if AxisType.Explicit in sharding.mesh.axis_types and sharding.mesh.size > 1 else None
-    sharding = getattr(array, "sharding", None)
-    return sharding if isinstance(sharding, NamedSharding) and sharding.mesh.size > 1 else None
+    traced = isinstance(array, jax.core.Tracer)
+    sharding = jax.typeof(array).sharding if traced else getattr(array, "sharding", None)
+    if not isinstance(sharding, NamedSharding):
+        return None
+    explicit = AxisType.Explicit in sharding.mesh.axis_types
+    return sharding if explicit or (sharding.mesh.size > 1 and not traced) else None
 
 
 def names(spec: PartitionSpec) -> list[tuple[str, ...]]:

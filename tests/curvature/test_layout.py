@@ -92,7 +92,8 @@ def told(how, kind, ragged):
     def continued(*elsewhere):  # on as many devices as one likes
         loss, params, data = problem(*elsewhere, ragged)
         state = eosbench.load_state(path, loss, params, optax.adam(3e-3), probes, args=data)
-        return eosbench.train(loss, state, optax.adam(3e-3), 20, probes, args=data).probes["s"].values.tolist()
+        track = eosbench.train(loss, state, optax.adam(3e-3), 20, probes, args=data).probes["s"]
+        return track.values.tolist(), int(track.hvps.sum())
 
     with tempfile.TemporaryDirectory() as folder:
         path = folder + "/state"
@@ -206,8 +207,9 @@ def test_a_tracked_run_is_that_of_one_device(case):
     np.testing.assert_allclose(found["loss"], one["loss"], rtol=1e-5)
     np.testing.assert_allclose(found["values"], one["values"], atol=1e-5 * np.abs(one["values"]).max())
     assert found["hvps"] == pytest.approx(one["hvps"], abs=0.05 * one["hvps"])
-    for resumed in found["resumed"]:
+    for resumed, products in found["resumed"]:
         np.testing.assert_allclose(resumed, one["values"][20:], atol=1e-5 * np.abs(one["values"]).max())
+        assert products == pytest.approx(one["hvps"], abs=0.05 * one["hvps"])  # wrong vectors would be found again
     size = 767 if case[-1] else 680
     assert found["shard"][0] == 5
     assert size / 8 < found["shard"][1] <= 1.05 * size / 8
@@ -275,6 +277,7 @@ def told(kind):
         refused = True
     return dict(p=layout.p, size=layout.size, same=same, stays=stays, refused=refused, shard=shard(vector),
                 order=bool((np.asarray(vector)[order >= 0] == whole[order[order >= 0]]).all()),
+                even=Layout.of(dict(d=tree["d"])).size,
                 padding=int((order < 0).sum()), complete=sorted(order[order >= 0].tolist()) == list(range(layout.p)),
                 zeros=(np.asarray(layout.random(jax.random.key(0), (), vector.dtype)) == 0).tolist()
                 == (order < 0).tolist(),
@@ -294,6 +297,7 @@ def test_a_flat_vector_holds_every_entry_once_where_it_was(kind):
     assert told["padding"] == told["size"] - told["p"] > 0
     assert told["zeros"]
     assert told["refused"]
+    assert told["even"] > 16  # there would be no padding, but for that
     assert told["shard"] == [told["size"] / 8]
 
 

@@ -47,9 +47,8 @@ def run(kind, cases):
 
 @pytest.mark.parametrize("kind", ["Auto", "Explicit"])
 def test_data_that_are_split_are_measured_right(kind):
-    cases = [(p, params, ("d",)) for p in (20, 300) for params in ((), None)]
-    cases += [(p, ("d",), ()) for p in (20, 300)] + [(300, ("d",), (None, "d"))]
-    cases += [(p, ("d",), ("d",)) for p in (20, 300) if kind == "Auto"]  # types would have to say what is gathered
+    cases = [(20, (), ("d",)), (300, None, ("d",)), (20, ("d",), ()), (300, ("d",), (None, "d"))]
+    cases += [(300, ("d",), ("d",))] if kind == "Auto" else []  # where types would have to say what is gathered
     lines = run(kind, cases)
     assert len(lines) == len(cases)
     for told in lines:
