@@ -137,14 +137,17 @@ def _home(base: str, name: str, roots: tuple[Path, ...]) -> frozenset[Path]:
     if module.name == "__init__.py":
         for node in ast.walk(_tree(module)):
             if isinstance(node, ast.ImportFrom) and name in {alias.asname or alias.name for alias in node.names}:
-                return _home(_base(module, node, roots), name, roots)
+                base_of_name = _base(module, node, roots)
+                return _home(base_of_name, name, roots) if base_of_name != base else frozenset([module])
     return frozenset([module])
 
 
 @cache
 def _file(module: str, roots: tuple[Path, ...]) -> Path | None:
-    """The file of a module of ours, by its dotted name."""
+    """The file of a module of ours, by its dotted name; where eosbench is installed, its neighbours are not ours."""
     for root in roots:
+        if root == LIBRARY.parent != roots[0] and module.partition(".")[0] != LIBRARY.name:
+            continue
         place = root.joinpath(*module.split("."))
         for file in (place.with_suffix(".py"), place / "__init__.py"):
             if file.is_file():

@@ -75,6 +75,27 @@ def test_names_are_followed_to_their_homes(tmp_path, statement, expected):
     assert package(tmp_path, statement) == expected
 
 
+def test_what_lies_beside_an_installed_eosbench_is_not_ours(tmp_path, monkeypatch):
+    site, project = tmp_path / "site-packages", tmp_path / "project"
+    texts = {
+        "eosbench/__init__": "from eosbench.claim import Claim",
+        "eosbench/claim": "import other",
+        "eosbench/evidence": "from eosbench.claim import Claim",
+        "other/__init__": "from other import x",
+    }
+    write(site, texts)
+    write(project, {"claims/test_a": "from other import x\nfrom eosbench import Claim"})
+    monkeypatch.setattr("eosbench.reach.LIBRARY", site / "eosbench")
+    monkeypatch.setattr("eosbench.reach.EVIDENCE", site / "eosbench/evidence.py")
+    found = reach(project / "claims/test_a.py", project).files
+    assert {file.name for file in found} == {"test_a.py", "claim.py", "evidence.py"}
+
+
+def test_a_package_that_takes_a_name_from_itself_is_followed_once(tmp_path):
+    write(tmp_path, {"tools/__init__": "from tools import x", "claims/test_a": "from tools import x"})
+    assert reached(tmp_path)[0] == {"tools/__init__.py"}
+
+
 def test_what_the_claims_of_this_project_reach():
     scalar, digits = (reached(ROOT, f"claims/{file}")[1] for file in ("orbit/test_quartic.py", "edge/test_digits.py"))
     assert "probes/_sharpness.py" in digits - scalar

@@ -31,14 +31,14 @@ def citation(claim: ClaimResult, results: Results) -> Citation | None:
     stated = ", ".join(str(part) for part in told if part)
     run = ", ".join([_program(results), *filter(None, [_commit(results), _date(results)])])
     fields = {
-        "author": "{The eosbench developers}",
         "title": f"{{{braced(f'Verdict on {claim.id}: {graded}')}}}",
         "year": _date(results)[:4],
         "date": _date(results),
         "howpublished": braced(", ".join(filter(None, [_program(results), _commit(results)]))),
         "note": braced(f"Stated in {stated}"),
     }
-    return Citation(f"{run}: {one_line(claim.id)} is {graded}. Stated in {stated}.", entry(claim.id, fields))
+    said = graded if claim.verdict == "holds" else f"is {graded}"
+    return Citation(f"{run}: {one_line(claim.id)} {said}. Stated in {stated}.", entry(claim.id, fields))
 
 
 def entry(key: str, fields: dict[str, str]) -> str:

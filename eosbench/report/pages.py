@@ -92,7 +92,8 @@ def room(slack: float) -> str:
     """What a comparison has to spare, in words."""
     if not math.isfinite(slack):
         return "beyond any bound" if slack != math.inf else "with any amount to spare"
-    share = f"{digits(100 * abs(slack), 2)} %"
+    percent = 100 * abs(slack)
+    share = f"{percent:.0f} %" if 9.95 <= percent < 9999.5 else f"{digits(percent, 2)} %"
     return f"{share} beyond" if slack < 0 else f"with {share} to spare" if slack else "with nothing to spare"
 
 

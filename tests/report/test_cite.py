@@ -22,7 +22,6 @@ def test_a_line_has_the_run_the_claim_its_verdict_and_where_it_is_stated(whole):
 def test_the_entry_says_the_same(whole):
     assert of(whole, "orbit/existence-1d").bibtex == (
         "@misc{orbit/existence-1d,\n"
-        "  author = {{The eosbench developers}},\n"
         "  title = {{Verdict on orbit/existence-1d: holds, proved}},\n"
         "  year = {2026},\n"
         "  date = {2026-11-22},\n"
@@ -46,7 +45,7 @@ def test_a_run_of_which_nothing_is_known_is_cited_by_what_there_is(recorder, tmp
     recorder.simple("toy/claim")
     recorder.end()
     found = of(recorder.write(tmp_path / "e.jsonl"), "toy/claim")
-    assert found.line.startswith("eosbench: toy/claim is holds, measured. Stated in “Beyond")
+    assert found.line.startswith("eosbench: toy/claim holds, measured. Stated in “Beyond")
     assert "year" not in found.bibtex
     assert "howpublished = {eosbench}," in found.bibtex
 
