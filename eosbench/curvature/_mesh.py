@@ -94,7 +94,7 @@ def is_automatic(mesh: AbstractMesh) -> bool:
 def sharding_of(array: Any) -> NamedSharding | None:
     """How an array is split over the devices of a mesh, if it lies on one and this can be known.
 
-    Of an array that is traced, it is known on explicit axes. A mesh of one device counts where it is a part of the type.
+    Of an array that is traced, it is known on explicit axes. A mesh of one device counts where it is in the type.
     """
     traced = isinstance(array, jax.core.Tracer)
     sharding = jax.typeof(array).sharding if traced else getattr(array, "sharding", None)
