@@ -219,12 +219,14 @@ def test_a_tracked_run_is_that_of_one_device(case):
 SENT = """
 import re
 
-def told(how, kind, ragged):
-    loss, params, data = problem(how, kind, ragged)
+def told(how, micro):
+    loss, params, data = problem(how, ragged=micro)
     layout = Layout.of(params, data)
+    whole = MicroBatched(lambda params, batch: loss(params, *batch), data, 3)
 
     def repeated(params, data, vector):
-        product = linearize(lambda params: loss(params, *data), params, layout=layout).product
+        of_params = whole if micro else lambda params: loss(params, *data)
+        product = linearize(of_params, params, layout=layout).product
         return jax.lax.fori_loop(0, 3, lambda _, vector: layout.constrain(product(vector)), layout.constrain(vector))
 
     text = jax.jit(repeated).lower(params, data, jnp.zeros(layout.size, jnp.float32)).compile().as_text()
@@ -239,18 +241,21 @@ def told(how, kind, ragged):
 """
 
 
-@pytest.mark.parametrize("how", ["replicated", "fsdp"])
-def test_a_product_gathers_and_adds_each_leaf_once_and_sends_nothing_else(how):
-    case = (how, "Auto", False)
-    sent = run(SENT, ("replicated", "Auto", False), ("fsdp", "Auto", False))[case]
+PRODUCTS = [("replicated", False), ("fsdp", False), ("replicated", True)]
+
+
+@pytest.mark.parametrize("case", PRODUCTS)
+def test_a_product_gathers_and_adds_each_leaf_once_and_sends_nothing_else(case):
+    sent, (how, micro) = run(SENT, *PRODUCTS)[case], case
     assert set(sent) == {"all-gather", "all-reduce"}
-    leaves = sorted([8 * 24, 24, 24 * 16, 16, 16 * 4])
     gathered = sorted(size for sizes in sent["all-gather"] for size in sizes)
     if how == "replicated":
-        assert gathered == [688]  # all leaves together
-    else:  # the three that are split by the loss, and the two that are not, together, for the loss
-        assert gathered == sorted([88, *leaves[1:2], 8 * 24, 24 * 16])
+        assert gathered == [768 if micro else 688]  # all leaves together, with their padding
+    else:  # by the loss the three that are split, by the layout the two others together
+        assert gathered == sorted([8 * 24, 24, 24 * 16, 88])
     assert len(sent["all-reduce"]) == 1
+    if micro:  # the sums of all chunks, of each leaf once
+        assert sorted(sent["all-reduce"][0]) == sorted([8 * 24, 24, 24 * 19, 19, 19 * 4])
 
 
 PARTS = """
