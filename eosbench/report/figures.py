@@ -152,10 +152,20 @@ def panels(salt: str, curves: Sequence[tuple[str, Curve]], points: int) -> list[
 
     Each curve comes with the name of its case. The curves of a panel share its `points`.
     """
+    return [_panel(f"{salt}-{i}", key, group, points) for i, (key, group) in enumerate(_by_axes(curves).items())]
+
+
+def how_many(curves: Sequence[tuple[str, Curve]]) -> int:
+    """The number of panels that these are drawn in."""
+    return len(_by_axes(curves))
+
+
+def _by_axes(curves: Sequence[tuple[str, Curve]]) -> dict[tuple[str, str, str], list[_Curve]]:
+    """The curves of each panel."""
     groups: dict[tuple[str, str, str], list[_Curve]] = {}
     for name, curve in curves:
         groups.setdefault(_axes(curve), []).append(_Curve(one_line(name, 80), curve))
-    return [_panel(f"{salt}-{i}", key, group, points) for i, (key, group) in enumerate(list(groups.items())[:_PANELS])]
+    return dict(list(groups.items())[:_PANELS])
 
 
 def _axes(curve: Curve) -> tuple[str, str, str]:

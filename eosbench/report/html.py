@@ -98,7 +98,8 @@ class ClaimView:
 def page(results: Results) -> str:
     """The content of `report.html`."""
     script = (files("eosbench.report") / "templates" / "report.js").read_text(encoding="utf-8")
-    points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, len(results.claims))))
+    panels = sum(figures.how_many(_curves(claim)) for claim in results.claims)
+    points = min(_MOST_POINTS, max(_FEWEST_POINTS, _ALL_POINTS // max(1, panels)))
     views = {claim.id: _view(claim, results, points) for claim in results.claims}
     topics: dict[str, list[ClaimView]] = {}
     for view in views.values():
@@ -156,7 +157,7 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         rows = _tightest(claim.of_role("case"))
     return ClaimView(
         claim,
-        panels=figures.panels(claim.id, figures.recorded(claim.of_role("case", "counterexample")), points),
+        panels=figures.panels(claim.id, _curves(claim), points),
         strips=[_strip(constant, claim) for constant in claim.judgement.constants],
         fractions=[
             (comparison.name, bound(comparison))
@@ -182,6 +183,11 @@ def _view(claim: ClaimResult, results: Results, points: int) -> ClaimView:
         command=_command(claim),
         citation=citation(claim, results),
     )
+
+
+def _curves(claim: ClaimResult) -> list[tuple[str, records.Curve]]:
+    """What its figures show; controls have numbers alone."""
+    return figures.recorded(claim.of_role("case", "counterexample"))
 
 
 def _controls(claim: ClaimResult) -> list[CaseRecord]:

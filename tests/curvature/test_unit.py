@@ -40,7 +40,7 @@ def tracked(scale, p, dtype=jnp.float32, **options):
 
 
 def assert_same_but_for_the_unit(found, expected, scale, quantities):
-    for name in found.__dataclass_fields__ if hasattr(found, "__dataclass_fields__") else found._fields:
+    for name in set(getattr(found, "__dataclass_fields__", None) or found._fields) - {"layout"}:
         unit = np.float32(scale) if name in quantities else 1
         digits = np.asarray(getattr(found, name)) / unit
         np.testing.assert_array_equal(digits, np.asarray(getattr(expected, name)) / 1, err_msg=name)
@@ -59,7 +59,7 @@ def test_a_power_of_two_changes_no_digit_of_a_track(p):
     expected = tracked(1.0, p, k=2)
     for scale in POWERS:
         found = tracked(scale, p, k=2)
-        assert_same_but_for_the_unit(found, expected, scale, {"values", "errors", "residuals", "block"})
+        assert_same_but_for_the_unit(found, expected, scale, {"values", "errors", "residuals", "upper", "block"})
 
 
 @pytest.mark.parametrize("scale", SCALES)

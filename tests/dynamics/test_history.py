@@ -87,8 +87,9 @@ def test_steps_are_counted_from_the_start_of_training(tmp_path):
         "6",
         "9",
     ]
-    lost = lambda x: x @ x / jnp.where(x[0] > 1.5, 1.0, 0.0)  # noqa: E731
-    bad = train(lost, jnp.asarray(START), optax.sgd(ETA), 9, {"n": Every(2, quadratic)}, stop_diverged=True)
+    ends = lambda x: x @ x / jnp.where(x[0] > 1.5, 1.0, 0.0)  # noqa: E731
+    probes = {"n": Every(2, quadratic)}
+    bad = train(ends, jnp.asarray(START), optax.sgd(ETA), 9, probes, stop_diverged=True)
     assert bad.step.tolist() == list(range(len(bad.loss)))
     assert len(bad.loss) < 9
     assert len(bad.measured_at["n"]) == len(bad.probes["n"])

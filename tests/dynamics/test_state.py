@@ -39,7 +39,7 @@ OTHERS = {
     "no probes": (
         ADAM,
         {},
-        r"holds probes\['sharpness'\].* float64\[5, 100\].* and 6 more, which the loss, .* have not",
+        r"holds probes\['sharpness'\].* float64\[5, 100\].* and 8 more, which the loss, .* have not",
     ),
     "another name": (ADAM, {"top": Sharpness()}, r"holds probes\['sharpness'\].* go with probes\['top'\]"),
     "one more": (ADAM, {**PROBES, "b": Sharpness()}, r"lacks probes\['b'\]\.vectors float64\[5, 100\]"),

@@ -239,6 +239,22 @@ def test_nothing_is_wider_than_the_window(page, width, unfolded):
     assert page.evaluate("document.documentElement.scrollWidth") == width
 
 
+def test_a_formula_that_is_wider_than_the_window_scrolls_by_keyboard(chromium, recorder, tmp_path):
+    """Also in a window that becomes narrow, and no longer in one that becomes wide."""
+    wide = r"$\frac{" + "+".join(f"a_{{{i}}}" for i in range(16)) + "}{b}$"
+    recorder.simple("toy/claim", printed=wide)
+    recorder.end()
+    page = chromium.new_page(viewport={"width": 1440, "height": 900})
+    page.goto(write(recorder.write(tmp_path / "e.jsonl"), tmp_path).report.as_uri())
+    reached = "document.querySelector('blockquote').tabIndex == 0"
+    assert not page.evaluate(reached)
+    page.set_viewport_size({"width": 400, "height": 900})
+    eventually(page, reached)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    eventually(page, f"!({reached})")
+    page.close()
+
+
 def test_a_filtered_view_is_printed_as_such(page):
     page.select_option("select[name=severity]", "wrong constant")
     page.emulate_media(media="print")

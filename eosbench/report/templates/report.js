@@ -137,9 +137,6 @@
       button.addEventListener("blur", () => { button.textContent = "copy"; });
       text.after(" ", button);
     }
-    // A formula that is wider than the window scrolls in its box, also by keyboard.
-    for (const box of claim.querySelectorAll("blockquote"))
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
   };
 
   const near = new IntersectionObserver(entries => {
@@ -150,6 +147,14 @@
       }
   }, { rootMargin: "300px" });
   for (const claim of document.querySelectorAll("article.claim")) near.observe(claim);
+
+  // A formula that is wider than the window scrolls in its box, also by keyboard.
+  const sized = new ResizeObserver(entries => {
+    for (const { target } of entries)
+      if (target.scrollWidth > target.clientWidth) target.tabIndex = 0;
+      else target.removeAttribute("tabindex");
+  });
+  for (const box of document.querySelectorAll("article blockquote")) sized.observe(box);
 })();
 
 // Values under the pointer: the point of a curve that is nearest to it, read back from the drawing by the scale of the
