@@ -26,7 +26,7 @@ class Audit(NamedTuple):
 
     Attributes:
         value: a Ritz value, never above it but for rounding.
-        error: how far below it the value may be, an estimate.
+        error: how far below it the value may be, an estimate; too small where the value is that of a mixture.
         residual: the norm of what the product of its vector has outside that vector and the known ones.
         upper: the eigenvalue is at most this, but for a probability of 1e-6.
         vector: that of the value, or zero where it was not asked for.

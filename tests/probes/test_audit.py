@@ -131,6 +131,20 @@ def test_an_audit_beside_the_matrix_without_the_known_vectors():
     np.testing.assert_allclose(np.linalg.norm(outside), found.residual, rtol=1e-4, atol=1e-8 * exact[-1])
 
 
+def test_the_error_of_an_audit_that_has_not_converged_is_an_estimate_and_its_bound_a_bound():
+    """At the edge of a semicircle 24 steps may end on a mixture of eigenvectors, which no residual shows."""
+    square = np.random.default_rng(3).standard_normal((P, P))
+    matrix = (square + square.T) / np.sqrt(2 * P)
+    exact = np.linalg.eigvalsh(matrix)[-1]
+    product, nothing = Partial(jnp.matmul, jnp.asarray(matrix)), jnp.zeros((1, P))
+    look = jax.jit(partial(audit, layout=Layout.flat(P, float)))
+    found = [look(product, nothing, exact, jax.random.key(seed)) for seed in range(12)]
+    missing = exact - np.array([each.value for each in found])
+    assert np.median(missing) > 1e-5 * exact
+    assert (missing <= np.array([each.error for each in found])).mean() > 0.75
+    assert (missing <= np.array([each.upper - each.value for each in found])).all()
+
+
 def test_many_runs_at_once_are_audited_no_more_often_than_one():
     counted = []
 
