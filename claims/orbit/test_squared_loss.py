@@ -191,6 +191,10 @@ def test_the_condition_is_closed_under_composition(evidence, weight):
     evidence.requires("some pairs meet the condition", both.any())
     fail = excess(composed(p[:, both], q[:, both]), 12) >= 0
     evidence.equal("pairs whose composition violates g' g''' < 6 g''²", int(fail.sum()), 0)
+    inner, outer, x = EXAMPLES["log∘exp(x + x³/2)"]
+    found = composed(scalar_derivatives(inner, x, 3), scalar_derivatives(outer, float(inner(x)), 3))
+    exact = scalar_derivatives(lambda x: outer(inner(x)), x, 3)
+    evidence.equal("derivatives of q∘p beside automatic differentiation", found, exact)
 
 
 @composition.check(proves=True, controls={"3.06 in place of 3": dict(three="153/50")})
