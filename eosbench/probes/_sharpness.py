@@ -462,14 +462,16 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
 
 def _explored(state: _State, found: Audit) -> _State:
     """The block with what an audit found in the place of the explorer, if it summed up its vector."""
-    vector = orthogonal(found.vector, state.vectors[:-1])
-    explored = state._replace(
-        vectors=state.vectors.at[-1].set(vector),
-        values=state.values.at[-1].set(found.value),
-        ages=state.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
-        reach=state.reach.at[-1].set(found.residual),
-    )
-    return jax.tree.map(lambda new, old: jnp.where(found.hvps > STEPS, new, old), explored, state)
+
+    def explored() -> _State:
+        return state._replace(
+            vectors=state.vectors.at[-1].set(orthogonal(found.vector, state.vectors[:-1])),
+            values=state.values.at[-1].set(found.value),
+            ages=state.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
+            reach=state.reach.at[-1].set(found.residual),
+        )
+
+    return jax.lax.cond(found.hvps > STEPS, explored, lambda: state)
 
 
 def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array, Array]:
