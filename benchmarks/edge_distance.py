@@ -3,11 +3,13 @@
     python benchmarks/edge_distance.py [STEPS]
 
 Two networks on scikit-learn's digits, full batch, Adam at 1e-3: a tanh network and a transformer of one block. Then the
-cost of `EdgeDistance` beside that of `Sharpness`: products and time per step, of the same run, compiled before.
+cost of `EdgeDistance` beside that of `Sharpness`: products and processor time for each step of the same run.
 """
 
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -73,13 +75,12 @@ def main(steps: int) -> None:
             return jnp.mean(jnp.sum((outputs - y) ** 2, axis=1)) / 2
 
         probes = {"edge": EdgeDistance(optimizer), "sharpness": Sharpness()}
-        seconds, tracks = {}, {}
-        for probe in probes:
-            one = {probe: probes[probe]}
-            train(loss, params, optimizer, steps, one)
-            begun = time.perf_counter()
-            tracks[probe] = jax.block_until_ready(train(loss, params, optimizer, steps, one)).probes[probe]
-            seconds[probe] = time.perf_counter() - begun
+
+        def run(steps: int, name: str, loss: Any = loss, params: Any = params, probes: Any = probes) -> Track:
+            return train(loss, params, optimizer, steps, {name: probes[name]}).probes[name]
+
+        tracks = {name: run(steps, name) for name in probes}
+        seconds = {name: per_step(partial(run, name=name)) for name in probes}
         half = slice(steps // 2, None)
         edge, plain = (np.asarray(tracks[probe].values[half, 0]) for probe in probes)
         p = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -90,6 +91,18 @@ def main(steps: int) -> None:
     print(tabulate(rows, ["network", "p", "EdgeDistance", "sharpness / (2/eta)", "sharpness / (38/eta)"], "github"))
     print("\nCost per step:")
     print(tabulate(costs, ["network", "products, edge", "products, sharpness", "time, edge/sharpness"], "github"))
+
+
+def per_step(run: Callable[[int], Track], short: int = 300, long: int = 1500) -> float:
+    """Processor time of one step more, by the difference of two lengths: each run begins with some traces of its own."""
+
+    def seconds(steps: int) -> float:
+        begun = time.process_time()
+        jax.block_until_ready(run(steps))
+        return time.process_time() - begun
+
+    run(short), run(long)
+    return float(np.median([seconds(long) - seconds(short) for _ in range(5)])) / (long - short)
 
 
 def told(values: np.ndarray) -> str:

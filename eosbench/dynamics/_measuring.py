@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jax.tree_util import Partial
 from jaxtyping import Array, Int, PyTree
 
@@ -14,6 +15,7 @@ from eosbench.curvature._loss import Loss, widened
 from eosbench.curvature._mesh import on_the_mesh_of, with_automatic_axes
 from eosbench.curvature._point import Point, linearize
 from eosbench.curvature._program import Recorded, content, layout_of, read
+from eosbench.dynamics._linear_step import gain
 from eosbench.dynamics._probe import Every, OnBatch
 from eosbench.dynamics._shapes import difference, shapes
 
@@ -228,8 +230,9 @@ def _read_probe(
 ) -> ReadProbe:
     every, on_batch, probe = reading
     arrays, rest = eqx.partition(probe, eqx.is_array)
-    if _is_its_fields(probe):
-        return ReadProbe(name, every, on_batch, arrays, _Rest(rest, rest))
+    own = _key_of_fields(probe, widened(params))
+    if own is not None:
+        return ReadProbe(name, every, on_batch, arrays, _Rest(rest, own))
 
     layout = losses.layout(on_batch)
 
@@ -257,10 +260,34 @@ def _read_probe(
     return ReadProbe(name, every, on_batch, arrays, _Rest(rest, key))
 
 
-def _is_its_fields(probe: Any) -> bool:
-    """Whether what a probe does is in its fields, which spares its trace: one of this package that holds numbers."""
-    ours = isinstance(probe, eqx.Module) and type(probe).__module__.startswith("eosbench.")
-    return ours and all(eqx.is_array_like(leaf) for leaf in jax.tree.leaves(probe))
+def _key_of_fields(probe: Any, params: PyTree[Array]) -> Hashable | None:
+    """A key for what one of this package's probes does, if all of it is in its fields; this spares its trace.
+
+    These are numbers, and optimizers, which are read by what a step of theirs computes, and by its derivatives.
+    """
+    if not (isinstance(probe, eqx.Module) and type(probe).__module__.startswith("eosbench.")):
+        return None
+
+    def key_of(field: Any) -> Hashable:
+        if eqx.is_array(field):
+            return None  # an argument of the program
+        return content(_linearized(field), params) if _is_optimizer(field) else (type(field), field)
+
+    fields, structure = jax.tree.flatten(probe, is_leaf=_is_optimizer)
+    known = all(eqx.is_array_like(field) or _is_optimizer(field) for field in fields)
+    return (structure, tuple(map(key_of, fields))) if known else None
+
+
+def _is_optimizer(field: Any) -> bool:
+    return isinstance(field, optax.GradientTransformation)
+
+
+def _linearized(optimizer: optax.GradientTransformation) -> Callable[[PyTree[Array]], PyTree[Array]]:
+    def step(params: PyTree[Array]) -> PyTree[Array]:
+        state = optimizer.init(params)
+        return state, optimizer.update(params, state, params), gain(optimizer, state, params)
+
+    return step
 
 
 def _checked(name: str, function: Callable) -> Callable:

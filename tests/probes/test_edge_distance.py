@@ -123,3 +123,29 @@ def test_it_is_not_made_where_the_step_size_is_traced():
 def test_an_optimizer_without_a_line_is_refused():
     with pytest.raises(ValueError, match=r"optimizer has no line of stability: .*; measure its curvature by"):
         EdgeDistance(optax.sign_sgd(ETA))
+
+
+def test_the_optimizer_is_read_anew_in_each_run_and_nothing_else_is(monkeypatch):
+    """What the rates are now decides; where they are what they were, the tracker is not traced again."""
+    rates, measured = {"eta": 0.1}, []
+
+    def update(updates, state, params=None):
+        return jax.tree.map(lambda g: -rates["eta"] * g, updates), state
+
+    optimizer = optax.GradientTransformation(lambda params: (), update)
+    measure = EdgeDistance.measure
+    monkeypatch.setattr(EdgeDistance, "measure", lambda *arguments: measured.append(1) or measure(*arguments))
+    probes = {"edge": EdgeDistance(optimizer)}
+    for eta in (0.1, 0.1, 0.2, 0.3):
+        rates["eta"] = eta
+        before = len(measured)
+        run = train(lambda x: x @ x / 2, jnp.ones(300), optimizer, 3, probes)
+        assert run.probes["edge"].values[:, 0] == pytest.approx(eta / 2, rel=1e-5)
+        if before and eta == 0.1:
+            assert len(measured) == before
+    rule = optax.GradientTransformation(lambda params: (), lambda g, state, params=None: (softened(g), state))
+    for factor in (0.1, 0.2):  # a derivative that is another one, of a function that is the same
+        softened = jax.custom_jvp(lambda g: -0.1 * g)
+        softened.defjvp(lambda primals, tangents, factor=factor: (-0.1 * primals[0], -factor * tangents[0]))
+        run = train(lambda x: x @ x / 2, jnp.ones(300), rule, 3, {"edge": EdgeDistance(rule)})
+        assert run.probes["edge"].values[:, 0] == pytest.approx(factor / 2, rel=1e-5)
