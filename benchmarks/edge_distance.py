@@ -94,7 +94,7 @@ def main(steps: int) -> None:
 
 
 def per_step(run: Callable[[int], Track], short: int = 300, long: int = 1500) -> float:
-    """Processor time of one step more, by the difference of two lengths: each run begins with some traces of its own."""
+    """Processor time of one step more, by the difference of two lengths, for each run begins with traces of its own."""
 
     def seconds(steps: int) -> float:
         begun = time.process_time()
