@@ -42,7 +42,7 @@ class Session:
         self.recorder: Recorder | None = None
         self._progress: Progress | None = None
         self._config = config
-        self._directory = directory
+        self.directory = directory
         self._collect_errors: list[CollectError] = []
         self._failures = 0
         self._interrupted = False
@@ -71,8 +71,8 @@ class Session:
                 self._progress.started(nodeid)
 
     def _recorder(self, plan: Plan) -> Recorder:
-        require_writable(self._directory)
-        return Recorder(self._config, self._directory, plan, self._collect_errors, self.kept)
+        require_writable(self.directory)
+        return Recorder(self._config, self.directory, plan, self._collect_errors, self.kept)
 
     def _planned(self) -> Plan:
         """The plan of this process, or the one that a worker handed over."""
@@ -155,9 +155,10 @@ class XdistController:
         paths = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
         if not catalogue.claim_files(paths):
             return None
-        from eosbench.pytest_plugin.scheduling import ExperimentScheduling
+        from eosbench.pytest_plugin.scheduling import ExperimentScheduling, seconds_before
 
-        return ExperimentScheduling(config, log, lambda: self._session.plan_file)
+        seconds = seconds_before(self._session.directory)
+        return ExperimentScheduling(config, log, lambda: self._session.plan_file, seconds)
 
 
 def require_writable(directory: Path) -> None:
