@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eosbench import catalogue
+from eosbench import catalogue, compiled
 from eosbench.pytest_plugin.attempt import outcome_of
 from eosbench.pytest_plugin.kept import Kept
 from eosbench.pytest_plugin.progress import Progress
@@ -47,6 +47,8 @@ class Session:
         self._failures = 0
         self._interrupted = False
         self._summary = ""
+        self._compiled = compiled.folder()
+        self._compiled_before = self._compiled is None or self._compiled.exists()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.plan.finish(session.items)
@@ -126,6 +128,11 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._summary:
             terminalreporter.section("claims")
+            if not self._compiled_before and self._compiled is not None and self._compiled.exists():
+                told = (
+                    f"What claims compile is kept from now on, in {self._compiled}; {compiled.SETTING}=off keeps none."
+                )
+                terminalreporter.write_line(told)
             for line in self._summary.splitlines():
                 terminalreporter.write_line(line)
 
