@@ -1,13 +1,19 @@
 """Theory about gradient descent at the edge of stability, as executable claims.
 
-The names below are the public ones. They are loaded when first used, so that `import eosbench` costs nothing and only
-the numerical ones bring JAX with them.
+The names below are the public ones, and so are those of the packages `eosbench.curvature`, `.dynamics`, `.probes`,
+`.problems` and `.proof`. They are loaded when first used, so that `import eosbench` costs nothing and only the
+numerical ones bring JAX with them.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from eosbench import curvature as curvature
+    from eosbench import dynamics as dynamics
+    from eosbench import probes as probes
+    from eosbench import problems as problems
+    from eosbench import proof as proof
     from eosbench.claim import Claim as Claim
     from eosbench.claim import ClaimError as ClaimError
     from eosbench.claim import EvidenceError as EvidenceError
@@ -107,14 +113,18 @@ _HOME = {
     ),
 }
 
+_PACKAGES = ("curvature", "dynamics", "probes", "problems", "proof")
+
 __all__ = ["__version__", *_HOME]
 
 
 def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
+        return import_module(f"eosbench.{name}")
     if name not in _HOME:
         raise AttributeError(f"module 'eosbench' has no attribute {name!r}")
     return getattr(import_module(_HOME[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*__all__, *_PACKAGES])

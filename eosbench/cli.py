@@ -20,7 +20,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from eosbench import catalogue
-from eosbench.claim import Claim, ClaimError
+from eosbench.claim import Claim, ClaimError, Document
 from eosbench.extras import missing_dask
 from eosbench.raised import is_ours, place, told
 
@@ -49,7 +49,10 @@ ClaimsDirectory = Annotated[Path, typer.Option("--claims", metavar="DIR", help="
 def list_claims(
     claims: ClaimsDirectory = Path("claims"),
     topic: Annotated[str | None, typer.Option(help="Only this topic, the first part of an id.")] = None,
-    document: Annotated[str | None, typer.Option(help="Only claims of this document, by its key.")] = None,
+    document: Annotated[
+        str | None,
+        typer.Option(help="Only claims of this document, by its key, or of all with this in title or authors."),
+    ] = None,
     verdict: Annotated[str | None, typer.Option(help="Only claims that are expected to get this verdict.")] = None,
     severity: Annotated[
         str | None, typer.Option(help="Only claims off by this: false, wrong constant, missing hypothesis or slip.")
@@ -62,11 +65,12 @@ def list_claims(
     from eosbench.report.terminal import columns, table
 
     stated = _read(claims)
+    keys = None if document is None else _documents(document, [claim.source.document for claim, _ in stated])
     found = [
         claim
         for claim, _ in stated
         if topic in (None, claim.topic)
-        and document in (None, claim.source.document.key)
+        and (keys is None or claim.source.document.key in keys)
         and verdict in (None, claim.expected)
         and severity in (None, claim.severity)
     ]
@@ -261,6 +265,36 @@ def verify(
 
 
 @app.command()
+def cite(
+    claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of a claim.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="[DIR]", help="The directory of a report, or its evidence.jsonl.")
+    ] = Path("claims-report"),
+) -> None:
+    """Print a verdict as others cite it: a sentence and a BibTeX entry, with the version, commit and date of the run.
+
+    Example: eosbench cite orbit/quartic claims-report
+    """
+    from eosbench.report.cite import citation
+    from eosbench.report.results import ResultsError, read
+
+    file = directory / "evidence.jsonl" if directory.is_dir() else directory
+    try:
+        results = read(file)
+    except ResultsError as problem:
+        _refuse(str(problem))
+    known = {found.id: found for found in results.claims}
+    if claim not in known:
+        _refuse(f"{file} has no claim {claim!r}; {_near(claim, known, f'see `eosbench report {file}`')}")
+    cited = citation(known[claim], results)
+    if cited is None:
+        _refuse(
+            f"{claim} is {known[claim].verdict} in {file}, which is no verdict to cite; see `eosbench show {claim}`"
+        )
+    print(f"{cited.line}\n\n{cited.bibtex}", end="")
+
+
+@app.command()
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A claims.json, or the directory of a report.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="Another.")],
@@ -445,10 +479,28 @@ def _read(directory: Path) -> list[tuple[Claim, Path]]:
 def _find(name: str, directory: Path) -> tuple[Claim, Path]:
     known = {claim.id: (claim, file) for claim, file in _read(directory)}
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
-        hint = f"did you mean {near[0]}?" if near else f"see `eosbench list --claims {directory}`"
-        _refuse(f"there is no claim {name!r}; {hint}")
+        _refuse(f"there is no claim {name!r}; {_near(name, known, f'see `eosbench list --claims {directory}`')}")
     return known[name]
+
+
+def _near(name: str, known: Iterable[str], otherwise: str) -> str:
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.4)
+    return f"did you mean {near[0]}?" if near else otherwise
+
+
+def _documents(asked: str, documents: Iterable[Document]) -> set[str]:
+    """The key that was asked for, or those of all documents that have each of its words in their title or authors."""
+    known = {document.key: f"{document.key} {document.title} {document.authors}" for document in documents}
+    if asked in known:
+        return {asked}
+    words = asked.casefold().split()
+    found = {key for key, text in known.items() if words and all(word in text.casefold() for word in words)}
+    if not found:
+        spoken = {word.casefold(): word for key, text in known.items() for word in (*re.findall(r"\w+", text), key)}
+        near = [spoken[word] for word in difflib.get_close_matches(asked.casefold(), spoken, n=3, cutoff=0.7)]
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(known))}"
+        _refuse(f"no document has {asked!r} as its key, or in its title or authors; {hint}")
+    return found
 
 
 def _fields(fields: Iterable[tuple[str, str]], indent: int = 2) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import eosbench
+from eosbench.compiled import SETTING, folder
 
 _PACKAGES = ("jax", "jaxlib", "numpy", "scipy", "optax", "equinox", "diffrax", "pytest", "pytest-xdist")
 
@@ -28,14 +29,15 @@ def findings() -> Iterator[tuple[str, str]]:
         yield "gpu", 'none; where there is one: pip install "eosbench[cuda]"'
     yield "precision", "float64 while claims run (the plugin switches it on); --claims-dtype float32 to try the other"
     cache = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
-    yield "compilation cache", str(cache) if cache else "off; set JAX_COMPILATION_CACHE_DIR to keep compiled programs"
+    kept = f"{folder()}, while claims run; {SETTING}=off keeps none" if folder() else "off"
+    yield "compilation cache", str(cache) if cache else f"{kept}; JAX_COMPILATION_CACHE_DIR is for all of JAX"
     yield "digits", "1,797 images, embedded (scikit-learn)"
-    folder = os.environ.get("EOSBENCH_DATA")
-    if folder is None:
+    data = os.environ.get("EOSBENCH_DATA")
+    if data is None:
         yield "other data", "EOSBENCH_DATA is not set; point it at a folder with CIFAR-10 and MNIST for what needs them"
     else:
-        found = sorted(path.name for path in Path(folder).iterdir()) if Path(folder).is_dir() else None
+        found = sorted(path.name for path in Path(data).iterdir()) if Path(data).is_dir() else None
         yield (
             "other data",
-            f"{folder}: {', '.join(found) or 'empty'}" if found is not None else f"{folder}: no such folder",
+            f"{data}: {', '.join(found) or 'empty'}" if found is not None else f"{data}: no such folder",
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 # Each worker has a core. With a thread for each core in each worker, BLAS waits for itself: forty times as long for the
 # eigenvalues of a matrix of 300 rows. It reads this when NumPy is imported; what tests start inherits it.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ["EOSBENCH_COMPILED"] = "off"  # claims of the tests leave nothing in the user's cache
 
 import jax
 import optax

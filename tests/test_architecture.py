@@ -24,7 +24,8 @@ JUDGEMENT = [
     "catalogue evidence verdict",
     "records",
     "claim",
-    "checker doctor documents extras raised reach strict_json",
+    "doctor",
+    "checker compiled documents extras raised reach strict_json",
 ]
 GROUND = ["eosbench"]  # the __init__: a name that is taken from it counts as taken from its home
 

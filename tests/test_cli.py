@@ -63,6 +63,30 @@ def test_list(claims):
     assert "toy/two" in call("list", "--topic", "toy", "--document", "talk").stdout
 
 
+def test_a_document_is_found_by_an_author_or_by_words_of_its_title(claims):
+    text = FILE.replace('title="A talk"', 'title="A talk on the edge", authors="J. Cohen and Z. Müller"')
+    (claims / "claims" / "test_toy.py").write_text(text, encoding="utf-8")
+    other = FILE.replace("toy/", "other/").replace(
+        'Document("talk", title="A talk")', 'Document("note", title="talk talk")'
+    )
+    (claims / "claims" / "test_other.py").write_text(other)
+
+    def listed(words):
+        return {line.split("/")[0] for line in call("list", "--document", words).stdout.splitlines()[2:]}
+
+    assert listed("cohen") == listed("Müller edge") == {"toy"}
+    assert listed("TALK on") == {"toy"}
+    assert listed("Talk") == {"toy", "other"}
+    assert listed("talk") == {"toy"}  # which is a key
+    done = call("list", "--document", "Choen")
+    assert done.exit_code == 2
+    assert (
+        done.stderr == "eosbench: no document has 'Choen' as its key, or in its title or authors; did you mean Cohen?\n"
+    )
+    assert call("list", "--document", "xyz").stderr.endswith("; there are note, talk\n")
+    assert call("list", "--document", " ").exit_code == 2
+
+
 @pytest.mark.parametrize("width", [60, 80, 100])
 def test_what_is_read_fits_the_terminal(claims, monkeypatch, width):
     monkeypatch.setenv("COLUMNS", str(width))
@@ -179,6 +203,40 @@ def test_report_writes_again_and_says_drift_in_its_status(claims):
     evidence = claims / "claims-report" / "evidence.jsonl"
     evidence.write_text(evidence.read_text().replace('"expected": "holds"', '"expected": "refuted"'))
     assert call("report", str(evidence)).exit_code == 1
+
+
+def test_a_verdict_is_cited_from_a_report(claims):
+    assert call("run").exit_code == 0
+    done = call("cite", "toy/one")
+    assert done.exit_code == 0
+    line, empty, *entry = done.stdout.splitlines()
+    assert line.startswith("eosbench ")
+    assert line.endswith(": toy/one holds, measured. Stated in “A talk”, slide 1.")
+    assert (empty, entry[0], entry[-1]) == ("", "@misc{toy/one,", "}")
+    assert call("cite", "toy/one", "claims-report/evidence.jsonl").stdout == done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("toy/onee",), "claims-report/evidence.jsonl has no claim 'toy/onee'; did you mean toy/one?"),
+        (
+            ("xyz",),
+            "claims-report/evidence.jsonl has no claim 'xyz'; see `eosbench report claims-report/evidence.jsonl`",
+        ),
+        (
+            ("toy/two",),
+            "toy/two is out of scope in claims-report/evidence.jsonl, which is no verdict to cite; see `eos",
+        ),
+        (("toy/one", "nowhere"), "nowhere cannot be read: No such file or directory; name an evidence.jsonl"),
+    ],
+)
+def test_what_cannot_be_cited_is_told_in_one_sentence(claims, arguments, sentence):
+    call("run")
+    done = call("cite", *arguments)
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"eosbench: {sentence}")
+    assert (done.stdout, done.stderr.count("\n")) == ("", 1)
 
 
 def test_run_tells_each_claim_as_it_is_taken_up_and_decided(claims, capfd):

@@ -11,6 +11,8 @@ import jax
 import numpy as np
 import pytest
 
+from eosbench import EdgeDistance, train
+
 LOOPS = sorted((Path(__file__).parents[1] / "docs" / "loops").glob("*.py"))
 HANGING = 600  # seconds after which a loop counts as hanging
 OPTAX = {"JAX_NUMPY_DTYPE_PROMOTION": "standard"}  # the loops train with its Adam, which promotes by itself
@@ -54,11 +56,49 @@ def test_each_loop_is_short_and_told_of():
         assert f"loops/{loop.name}" in page
 
 
-def test_the_example_of_the_page_runs(capsys):
-    page = (LOOPS[0].parents[1] / "your-own-loop.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+PAGE = LOOPS[0].parents[1] / "your-own-loop.md"
+OF_NNX, OF_TRAIN, OF_BATCHES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def ran(*codes):
+    """The names that pieces of the page leave, one run after the other."""
+    names = {}
     with jax.numpy_dtype_promotion("standard"):  # see OPTAX
-        exec(compile(code, "your-own-loop.md", "exec"), {})
-    told = capsys.readouterr().out
-    assert told.startswith("Run(40 steps, loss ")
-    assert "sharpness: Track(4 measurements, the last" in told
+        for code in codes:
+            exec(compile(code, PAGE.name, "exec"), names)
+    return names
+
+
+def test_the_loop_with_the_optimizer_of_nnx_measures_what_train_does(capsys):
+    nnx = pytest.importorskip("flax.nnx", reason="flax is not installed; install the extra dev.")
+    after = ran(OF_NNX)
+    assert capsys.readouterr().out.endswith(" of the edge\n")
+    rngs, wide = nnx.Rngs(0), after["x"].shape[1]
+    model = nnx.Sequential(nnx.Linear(wide, 16, rngs=rngs), nnx.tanh, nnx.Linear(16, 10, rngs=rngs))
+    graph, params, rest = nnx.split(model, nnx.Param, ...)
+    with jax.numpy_dtype_promotion("standard"):
+        run = train(
+            lambda params: after["loss"](nnx.merge(graph, params, rest)),
+            nnx.as_pure(params),
+            after["adam"],
+            60,
+            {"edge": EdgeDistance(after["adam"])},
+        )
+    np.testing.assert_allclose(after["track"].values, run.probes["edge"].values[-1], rtol=5e-3)
+
+
+def test_the_loop_on_mini_batches_measures_what_numpy_does(capsys):
+    after = ran(OF_TRAIN, OF_BATCHES)
+    run, *told = capsys.readouterr().out.splitlines()
+    assert run.startswith("Run(40 steps, loss ")
+    assert "sharpness: Track(4 measurements, the last" in run
+    assert [line.partition(":")[0] for line in told] == ["step 0", "step 10", "step 20", "step 30"]
+
+    x, y = np.asarray(after["x"], float), np.asarray(after["y"], float)
+    sharpness = 2 / y.size * np.linalg.norm(x, 2) ** 2  # of the mean of squares, which a linear network makes quadratic
+    np.testing.assert_allclose(after["track"].values[0], sharpness, rtol=1e-3)
+    x, y = x[after["rows"]], y[after["rows"]]
+    w = np.asarray(after["params"]["w"], float)
+    _, _, along = after["step"](after["params"], after["state"], (x.astype("f4"), y.astype("f4")))
+    g = 2 / y.size * x.T @ (x @ w - y)
+    np.testing.assert_allclose(along, 2 / y.size * np.sum((x @ g) ** 2) / np.sum(g**2), rtol=1e-4)

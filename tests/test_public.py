@@ -4,6 +4,8 @@ import ast
 import importlib
 import inspect
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import pytest
 import eosbench
 
 ROOT = Path(__file__).parents[1]
-FACES = ("eosbench.curvature", "eosbench.dynamics", "eosbench.probes", "eosbench.problems", "eosbench.proof")
+FACES = [f"eosbench.{name}" for name in eosbench._PACKAGES]
 
 
 def exported(module):
@@ -22,7 +24,7 @@ def exported(module):
 
 
 def test_type_checkers_are_told_what_there_is_at_runtime():
-    assert exported("eosbench") == eosbench._HOME
+    assert exported("eosbench") == eosbench._HOME | dict.fromkeys(eosbench._PACKAGES, "eosbench")
     assert all(getattr(eosbench, name) is not None for name in eosbench.__all__)
 
 
@@ -33,6 +35,14 @@ def test_the_modules_behind_a_face_are_private_and_users_are_shown_none_of_them(
     shown = [ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "claims").rglob("*.py")]
     private = re.compile(r"import_?.*\beosbench\.\w+\._\w+|from eosbench\.\w+\._\w+")
     assert [file.name for file in shown if private.search(file.read_text(encoding="utf-8"))] == []
+
+
+@pytest.mark.parametrize("name", eosbench._PACKAGES)
+def test_a_package_is_there_after_import_eosbench_and_loaded_by_its_first_use_alone(name):
+    assert name in dir(eosbench)
+    program = f"import sys, eosbench; before = 'jax' in sys.modules; print(before, eosbench.{name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", f"eosbench.{name}"]
 
 
 def test_a_name_that_there_is_not_is_an_attribute_error():

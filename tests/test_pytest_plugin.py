@@ -586,6 +586,40 @@ def test_the_cases_of_an_experiment_stay_on_one_worker(project):
     assert len(set.union(*workers.values())) == 2
 
 
+def started(pytester):
+    lines = map(json.loads, (pytester.path / "claims-report" / "evidence.jsonl").read_text().splitlines())
+    return list(
+        dict.fromkeys(line["nodeid"].split("::")[1].split("[")[0] for line in lines if line["type"] == "started")
+    )
+
+
+def test_what_took_longest_in_the_last_run_is_handed_out_first_and_what_is_new_before_it(project):
+    shared = ', experiment="one trajectory"'
+    files = {"a": claim("one", more=shared) + claim("two", more=shared), "b": claim("three"), "c": claim("four")}
+    p = project(**files)
+    p.runpytest("claims", "-n", "1", *SERIAL)
+    assert started(p) == ["test_one", "test_two", "test_three", "test_four"]  # those with most cases first
+    evidence = p.path / "claims-report" / "evidence.jsonl"
+    took = {"test_one": 1.0, "test_two": 1.0, "test_three": 1.5, "test_four": 5.0}
+    lines = [json.loads(line) for line in evidence.read_text().splitlines()]
+    for line in lines:
+        if line["type"] == "case":
+            line["seconds"] = took[line["nodeid"].split("::")[1].split("[")[0]]
+    evidence.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    p = project(**files, d=claim("five"))
+    p.runpytest("claims", "-n", "1", *SERIAL)
+    assert started(p) == ["test_five", "test_four", "test_one", "test_two", "test_three"]
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"type": "case"}\n', "\x00\xff"])
+def test_a_report_of_which_nothing_can_be_read_changes_no_order(project, text):
+    p = project(a=claim("one"), b=claim("two"))
+    (p.path / "claims-report").mkdir()
+    (p.path / "claims-report" / "evidence.jsonl").write_text(text)
+    assert p.runpytest("claims", "-n", "1", *SERIAL).ret == 0
+    assert started(p) == ["test_one", "test_two"]
+
+
 def test_x64_is_on_in_claims_and_nothing_is_touched_elsewhere(pytester):
     """In processes of their own, since this one has JAX already."""
     pytester.makepyfile(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import eosbench
+from eosbench.records import KINDS
 
 ROOT = Path(__file__).parents[1]
 CLAIM_WORDS = {"Claim", "ClaimError", "Document", "Evidence", "EvidenceError", "Source"}
@@ -73,3 +74,10 @@ def test_every_public_name_has_its_docstring_in_the_reference(site):
     links = re.findall(r'href="(api/\w+\.html)#([\w.]+)"', (site / "reference.html").read_text(encoding="utf-8"))
     assert len(links) > 100
     assert {anchor for _, anchor in links} <= anchors
+
+
+def test_the_kinds_of_comparison_are_printed_from_the_code(site):
+    page = (site / "evidence-file.html").read_text(encoding="utf-8")
+    rows = re.findall(r"<tr>\s*<td><code>(\w+)</code></td>\s*<td>(.)</td>\s*<td>(\w+)</td>\s*<td>(.+?)</td>", page)
+    assert [row[:3] for row in rows] == [(name, kind.sign, kind.grade) for name, kind in KINDS.items()]
+    assert {row[0]: row[3] for row in rows}["at_most"] == "measured &lt;= bound."

@@ -1,11 +1,14 @@
 """What makes the site: README and reference as pages, and formulas as MathML, so that no script is needed."""
 
 import ast
+import inspect
 import re
 from pathlib import Path
 
 from mkdocs.structure.files import File
 
+from eosbench.evidence import Evidence
+from eosbench.records import KINDS
 from eosbench.report.formula import formula
 
 ROOT = Path(__file__).parents[2]
@@ -59,8 +62,19 @@ def homes():
     return {name: (face, f"eosbench.{face}.{name}") for face in FACES for name in exported(face)} | places
 
 
+def kinds():
+    """The kinds of comparison as a table: a row of `KINDS` each, and the first sentence of its method."""
+    rows = ["| kind | sign | grade | what it says |", "|---|---|---|---|"]
+    for name, kind in KINDS.items():
+        sentence = re.match(r".*?[.](?=\s|$)", inspect.getdoc(getattr(Evidence, name)), re.DOTALL)[0]
+        says = " ".join(sentence.split()).replace("|", r"\|")
+        rows.append(f"| `{name}` | {kind.sign} | {kind.grade} | {says} |")
+    return "\n".join(rows)
+
+
 def on_page_markdown(markdown, page, config, files):
-    """Names of the reference become links; each formula gives way to a word that no Markdown changes."""
+    """Names of the reference become links, kinds of comparison a table; a formula gives way to a word that stays."""
+    markdown = markdown.replace("<!-- kinds -->", kinds())
     if page.file.src_uri == "reference.md":
         known = homes()
         markdown = re.sub(

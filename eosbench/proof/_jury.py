@@ -36,7 +36,12 @@ def jury_identity(
         scalars: names besides eta, la and c; all of them are positive but the `nonnegative` ones.
         nonnegative: scalars that may be zero.
         given: equations between them, from `given3` on.
+
+    Raises:
+        ValueError: one of `SIGNS` has no excess.
     """
+    if lacking := [sign for sign in SIGNS if sign not in excess]:
+        raise ValueError(f"excess has no {lacking[0]!r}: give each of {SIGNS} a formula that is positive to the letter")
     factor, threshold = edge
     (xx, xm, xa), (mx, mm, ma) = x, m
     from_x, from_m = f"({xx} + ({xa})*la)", f"({mx} + ({ma})*la)"

@@ -101,6 +101,8 @@ def pytest_configure(config: pytest.Config) -> None:
     worker = hasattr(config, "workerinput")
     if given and not worker and not config.option.collectonly:
         require_writable(directory)
+    # Of programs that JAX keeps: what cannot be read or written is compiled, which is no fault of a claim.
+    config.addinivalue_line("filterwarnings", "ignore:Error (read|writ)ing persistent compilation cache:UserWarning")
     plan = config.stash[PLAN] = Plan()
     if worker:
         config.stash[KEPT_FILES] = config.workerinput["eosbench_kept"]  # type: ignore[attr-defined]

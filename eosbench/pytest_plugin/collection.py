@@ -12,6 +12,7 @@ import pytest
 
 from eosbench import catalogue
 from eosbench.claim import Case, Check, Claim, ClaimError, check_of
+from eosbench.compiled import keep_compiled
 from eosbench.extras import missing_claims
 from eosbench.pytest_plugin.recorder import Plan
 
@@ -36,6 +37,7 @@ def pytest_pycollect_makemodule(module_path: Path, parent: pytest.Collector) -> 
 
         jax.config.update("jax_enable_x64", parent.config.getoption("--claims-dtype") == "float64")
         jax.config.update("jax_default_matmul_precision", "highest")
+        keep_compiled()
 
 
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> list[pytest.Item] | None:

@@ -1,10 +1,11 @@
-"""A pytest-xdist scheduler that keeps the cases of one experiment on one worker.
+"""A pytest-xdist scheduler that keeps the cases of one experiment on one worker, and begins with what takes longest.
 
 They share compiled shapes and trajectories, which every worker that gets one of them would have to make again. xdist's
 own `--dist loadgroup` does nothing under pytest 9.2 with xdist 3.8, and would need a mark on every item.
 """
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,18 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 from eosbench.pytest_plugin.recorder import Plan
+from eosbench.records import Outcome, parse_line
 
 
 class ExperimentScheduling(LoadScopeScheduling):
-    """Hands out experiments whole; any other test by itself."""
+    """Hands out experiments whole; any other test by itself. `seconds` are those of cases in a run before."""
 
-    def __init__(self, config: pytest.Config, log: Any, plan_file: Callable[[], Path | None]) -> None:
+    def __init__(
+        self, config: pytest.Config, log: Any, plan_file: Callable[[], Path | None], seconds: Mapping[str, float]
+    ) -> None:
         super().__init__(config, log)
         self._plan_file = plan_file
+        self._seconds = seconds
         self._experiments: dict[str, str] | None = None
 
     def remove_node(self, node: Any) -> str | None:
@@ -44,6 +49,12 @@ class ExperimentScheduling(LoadScopeScheduling):
         if not self.workqueue and not node.shutting_down:
             node.shutdown()
 
+    def _assign_work_unit(self, node: Any) -> None:
+        """Hand out the longest of those that wait, so that what is left in the end is short."""
+        longest = max(self.workqueue, key=lambda scope: expected(self.workqueue[scope], self._seconds))
+        self.workqueue.move_to_end(longest, last=False)
+        super()._assign_work_unit(node)
+
     def _split_scope(self, nodeid: str) -> str:
         if self._experiments is None:
             file = self._plan_file()
@@ -56,3 +67,23 @@ def experiments(plan: Plan) -> dict[str, str]:
     """The experiment of each case, by the ids of their items."""
     of_claim = {claim.id: claim.experiment for claim in plan.claims}
     return {case.nodeid: of_claim[case.claim] for case in plan.cases}
+
+
+def expected(nodeids: Iterable[str], seconds: Mapping[str, float]) -> float:
+    """How long these cases take together by what they took before; what is not known may take any time."""
+    known = [seconds[nodeid] for nodeid in nodeids if nodeid in seconds]
+    return sum(known) if known else math.inf
+
+
+def seconds_before(directory: Path) -> dict[str, float]:
+    """What each case took in the last run that a report's directory tells of, by the ids of their items."""
+    seconds = {}
+    for name in ("previous.jsonl", "evidence.jsonl"):  # the last run may have been killed
+        try:
+            with (directory / name).open(encoding="utf-8", errors="replace") as lines:
+                for line in lines:
+                    if isinstance(found := parse_line(line), Outcome):
+                        seconds[found.nodeid] = found.seconds
+        except (OSError, ValueError):  # there is none, or its last line was cut off: nothing but an order is lost
+            continue
+    return seconds

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from eosbench import catalogue
+from eosbench import catalogue, compiled
 from eosbench.pytest_plugin.attempt import outcome_of
 from eosbench.pytest_plugin.kept import Kept
 from eosbench.pytest_plugin.progress import Progress
@@ -42,11 +42,13 @@ class Session:
         self.recorder: Recorder | None = None
         self._progress: Progress | None = None
         self._config = config
-        self._directory = directory
+        self.directory = directory
         self._collect_errors: list[CollectError] = []
         self._failures = 0
         self._interrupted = False
         self._summary = ""
+        self._compiled = compiled.folder()
+        self._compiled_before = self._compiled is None or self._compiled.exists()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         self.plan.finish(session.items)
@@ -71,8 +73,8 @@ class Session:
                 self._progress.started(nodeid)
 
     def _recorder(self, plan: Plan) -> Recorder:
-        require_writable(self._directory)
-        return Recorder(self._config, self._directory, plan, self._collect_errors, self.kept)
+        require_writable(self.directory)
+        return Recorder(self._config, self.directory, plan, self._collect_errors, self.kept)
 
     def _planned(self) -> Plan:
         """The plan of this process, or the one that a worker handed over."""
@@ -126,6 +128,11 @@ class Session:
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
         if self._summary:
             terminalreporter.section("claims")
+            if not self._compiled_before and self._compiled is not None and self._compiled.exists():
+                told = (
+                    f"What claims compile is kept from now on, in {self._compiled}; {compiled.SETTING}=off keeps none."
+                )
+                terminalreporter.write_line(told)
             for line in self._summary.splitlines():
                 terminalreporter.write_line(line)
 
@@ -155,9 +162,10 @@ class XdistController:
         paths = [config.invocation_params.dir / argument.partition("::")[0] for argument in config.args]
         if not catalogue.claim_files(paths):
             return None
-        from eosbench.pytest_plugin.scheduling import ExperimentScheduling
+        from eosbench.pytest_plugin.scheduling import ExperimentScheduling, seconds_before
 
-        return ExperimentScheduling(config, log, lambda: self._session.plan_file)
+        seconds = seconds_before(self._session.directory)
+        return ExperimentScheduling(config, log, lambda: self._session.plan_file, seconds)
 
 
 def require_writable(directory: Path) -> None:

@@ -10,7 +10,7 @@ from eosbench.report import html, markdown
 from eosbench.report.cite import braced, entry
 from eosbench.report.claims_json import claims_json
 from eosbench.report.index import documents
-from eosbench.report.notation import one_line
+from eosbench.report.notation import one_line, plural
 from eosbench.report.results import ClaimResult, Results
 
 _WORDS = {"holds": "hold"}  # the verdicts that a number in front of them changes
@@ -83,9 +83,13 @@ def junit(results: Results) -> str:
 
 
 def bibtex(results: Results) -> str:
-    """The documents whose statements were checked, with the ids of their claims as a note."""
-    entries = []
+    """The documents of whose claims some ran, with their ids as a note; and how many documents that leaves out."""
+    entries, left_out = [], 0
     for document in documents(results):
+        ran = sorted(claim.id for claim in document.claims if claim.verdict != "not run")
+        if not ran:
+            left_out += 1
+            continue
         source = document.source
         fields = {
             "author": braced(source.authors),
@@ -93,9 +97,11 @@ def bibtex(results: Results) -> str:
             "year": braced(source.year or ""),
             "url": re.sub(r"[{}\\\s]", "", one_line(source.url, 2000)),  # no command there, so nothing to escape
             "version": braced(source.version),
-            "note": braced(f"Claims checked: {', '.join(sorted(claim.id for claim in document.claims))}"),
+            "note": braced(f"Claims checked: {', '.join(ran)}"),
         }
         entries.append(entry(document.key, fields))
+    if left_out:  # BibTeX passes over what stands outside of an entry
+        entries.insert(0, f"% Left out: {plural(left_out, 'document')}, of whose claims none ran.\n")
     return "\n".join(entries)
 
 

@@ -1,5 +1,10 @@
 """The stability of a step with one vector of memory, beside the roots of its matrix by NumPy."""
 
+import re
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -53,3 +58,25 @@ def test_another_step_is_refused(part, wrong):
     identity = jury_identity(**HEAVY_BALL | {part: wrong}, edge=("1", "2 + 2*b"))
     assert not prove_identity(identity).verified
     assert not check(prove_identity(identity).data(), identity.theorem).accepted
+
+
+def test_a_sign_without_a_reason_is_asked_for():
+    with pytest.raises(ValueError, match=r"excess has no 'p\(1\)': give each of"):
+        jury_identity(**HEAVY_BALL | {"excess": {"factor": "1"}}, edge=("1", "2 + 2*b"))
+
+
+def test_the_claim_of_the_page_is_proved_and_its_way_to_look_for_a_fault_finds_one(pytester):
+    page = (Path(__file__).parents[2] / "docs" / "certificates.md").read_text(encoding="utf-8")
+    claim, look = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (pytester.path / "my_claims").mkdir()
+    (pytester.path / "my_claims" / "test_heavy_ball.py").write_text(claim, encoding="utf-8")
+    done = pytester.runpytest("my_claims", "-p", "no:cacheprovider")
+    assert done.ret == 0
+    done.stdout.fnmatch_lines(["*momentum/proved*holds*proved*1/1*1/1 fired*"])
+    names = {"identity": jury_identity(**HEAVY_BALL | {"remainder": {}}, edge=("1", "2 + 2*b"))}
+    with redirect_stdout(StringIO()) as told:
+        exec(look, names | {"prove_identity": prove_identity})
+    assert told.getvalue().splitlines() == [
+        "('1 - determinant',)",
+        "the two sides of '1 - determinant' differ by 1 and more",
+    ]

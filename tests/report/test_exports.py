@@ -2,6 +2,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from eosbench import Document
 from eosbench.report import keep, read, write
 from eosbench.report.exports import FORMATS, badge, bibtex, junit
 
@@ -46,6 +47,17 @@ def test_bibtex_has_an_entry_for_each_document(whole):
     assert r"url = {https://example.org/talk_1%20a}" in text
     assert "version = {of July 2022}" in text
     assert text.count("author =") == text.count("year =") == text.count("url =") == text.count("version =") == 1
+
+
+def test_bibtex_of_a_part_has_the_documents_of_what_ran_and_counts_the_others(recorder, tmp_path):
+    recorder.simple("toy/ran")
+    recorder.claim("toy/beside")
+    recorder.claim("toy/other", document=Document("review", title="A review"))
+    recorder.end()
+    text = bibtex(read(recorder.write(tmp_path / "e.jsonl")))
+    assert text.startswith("% Left out: 1 document, of whose claims none ran.\n\n@misc{chen-bruna-poster,\n")
+    assert text.count("@misc{") == 1
+    assert "note = {Claims checked: toy/ran},\n" in text
 
 
 def test_hostile_text_leaves_the_files_well_formed(recorder, tmp_path):
