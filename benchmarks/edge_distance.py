@@ -93,7 +93,7 @@ def main(steps: int) -> None:
     print(tabulate(costs, ["network", "products, edge", "products, sharpness", "time, edge/sharpness"], "github"))
 
 
-def per_step(run: Callable[[int], Track], short: int = 300, long: int = 1500) -> float:
+def per_step(run: Callable[[int], Track], short: int = 200, long: int = 600) -> float:
     """Processor time of one step more, by the difference of two lengths, for each run begins with traces of its own."""
 
     def seconds(steps: int) -> float:
