@@ -1,0 +1,1 @@
+"""How flat the minima of deep networks can be (Marion and Chizat 2024)."""
