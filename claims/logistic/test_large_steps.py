@@ -234,6 +234,7 @@ accelerated = Claim(
         r"cT$ at most $2/(c\gamma^2 T^2)$, on the data sets here.]"
     ),
     expected="holds",
+    coarse="An order up to logarithms is stated: of the constant a factor of 2 is told, of the exponent 0.1.",
     uses=("logistic/stable-rate",),
 )
 
