@@ -2,7 +2,7 @@
 
 When a process is lost, JAX aborts the others with a stack of C++ that names no remedy, from a thread of its own, and by
 Python nothing can be done about it: the process that waits for the lost one is in compiled code. So what a process says
-on its standard error goes through a small process beside it (`_watch`), which puts the sentence in the place of the stack.
+on its standard error goes through a small process beside it (`_watch`), which has the sentence in place of the stack.
 """
 
 import atexit
@@ -26,6 +26,7 @@ _ABOUT_A_LOSS = re.compile(
 )
 _ABORTED = "Terminating process because the JAX distributed service detected fatal errors"
 _SILENT = re.compile(r"stopped sending heartbeats\):\n(.*?)\nThe tasks have crashed", re.DOTALL)
+_STATUS = re.compile(r"[A-Z_]{4,}: ")  # how JAX begins what its compiled code told; of which class it is, differs
 _NO_ANSWER = re.compile(r"UNAVAILABLE|DEADLINE_EXCEEDED|grpc_status")
 
 
@@ -53,14 +54,14 @@ def initialize(checkpoint: str | Path | None = None, **arguments: Any) -> None:
     os.dup2(writing, 2)
     os.close(reading)
     os.close(writing)
-    _leave_after_exceptions(jax.errors.JaxRuntimeError, arguments.get("heartbeat_timeout_seconds", HEARTBEAT_SECONDS))
+    _leave_after_exceptions(arguments.get("heartbeat_timeout_seconds", HEARTBEAT_SECONDS))
 
 
-def _leave_after_exceptions(of_devices: type[Exception], heartbeat: float) -> None:
+def _leave_after_exceptions(heartbeat: float) -> None:
     before, failed = sys.excepthook, []
 
     def tell(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
-        if issubclass(kind, of_devices):  # a message that did not come: within this time JAX knows who was lost, and aborts
+        if _STATUS.match(str(error)):  # perhaps a message that did not come: by then JAX knows who was lost, and aborts
             time.sleep(1.5 * heartbeat)
         before(kind, error, traceback)
         failed.append(error)
@@ -69,7 +70,8 @@ def _leave_after_exceptions(of_devices: type[Exception], heartbeat: float) -> No
         if failed:
             sys.stdout.flush()
             sys.stderr.flush()
-            os._exit(1)  # JAX, whose turn at the exit comes after this, would wait for the others, and they for this one
+            # JAX, whose turn at the exit comes after this, would wait for the others, as they do for this one.
+            os._exit(1)
 
     sys.excepthook = tell
     atexit.register(leave)
@@ -122,4 +124,5 @@ if __name__ == "__main__":
 
     for sent in (signal.SIGINT, signal.SIGTERM):  # meant for the process whose words these are, and which says its last
         signal.signal(sent, signal.SIG_IGN)
-    _watch(*sys.argv[1:])
+    _, own_number, named = sys.argv
+    _watch(own_number, named)

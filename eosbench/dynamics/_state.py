@@ -56,8 +56,8 @@ def save_state(path: str | Path, state: TrainState) -> None:
     """Write the state of a run to a file, for `load_state`: a NumPy archive with an array for each entry.
 
     A file that is there is replaced when the new one is whole, so a run that is killed leaves one of the two. What was
-    in pieces over the devices of a mesh is written whole, and may be continued on another number of them. Where it lies on
-    devices of several processes, all of them call this, and process 0 writes.
+    in pieces over the devices of a mesh is written whole, and may be continued on another number of them. Where it lies
+    on devices of several processes, all of them call this, and process 0 writes.
 
     Raises:
         TypeError: `state` is something else.
