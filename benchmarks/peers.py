@@ -340,7 +340,7 @@ def scaling() -> None:
 
 def memory() -> None:
     """Temporary memory of the compiled loop with the sharpness probe beyond that without, in vectors of length p."""
-    from eosbench.dynamics._training import _advance, _begin, _read_step  # the parts of `train`
+    from eosbench.dynamics._training import _advance, _begin, _model, _read_step  # the parts of `train`
 
     rows = []
     for n, width in ((500, 200), (50, 2200)):
@@ -348,8 +348,9 @@ def memory() -> None:
         p = ravel_pytree(params)[0].size
         sizes = {}
         for name, probes in (("plain", {}), ("tracked", {"s": Sharpness()})):
-            step, init = _read_step(loss, params, Partial(optax.sgd, jnp.float32(ETA)), probes)
-            state = _begin(step.loss, step.probes, init, params)
+            model = _model(loss, (), None, Partial(optax.sgd, jnp.float32(ETA)), probes)
+            step, init = _read_step(model, params)
+            state = _begin(step.problem, init, params)
             compiled = _advance.lower(step, state, 10, False).compile()
             analysis = compiled.compiled.memory_analysis()
             sizes[name] = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes

@@ -1,6 +1,6 @@
 """The sharpness core on 1, 2 and 8 virtual devices: prints what differs from one device, and what is sent.
 
-    python benchmarks/scale.py [agreement] [memory]
+    python benchmarks/scale.py [agreement] [memory] [processes]
 
 Each number of devices is a process of its own, for XLA is told of them before it starts. The devices are threads of one
 machine, so that no time is told: it would be that of the machine.
@@ -9,13 +9,20 @@ Tanh MLP 16-64-48-4 (ragged: 16-64-51-4, with a layer that no mesh divides) with
 float32, gradient descent with eta = 0.8. Parameters are replicated, split over the devices of their samples (FSDP), or
 on a mesh of two axes with the hidden layer split over the second (2-D). The oracle is an eigendecomposition in double
 precision.
+
+For `processes`, two processes with four virtual devices each train without an end, and one of them is killed.
 """
 
 import json
 import os
 import re
+import signal
+import socket
 import subprocess
 import sys
+import tempfile
+import time
+from pathlib import Path
 from typing import Any
 
 PLACES = ("replicated", "FSDP", "2-D")
@@ -33,10 +40,22 @@ def main(topics: list[str]) -> None:
         agreement()
     if "memory" in topics:
         memory()
+    if "processes" in topics:
+        processes()
 
 
 def on(devices: int, topic: str, *case: Any) -> dict[str, Any]:
     """What a process that sees so many devices tells of a case."""
+    command = [sys.executable, __file__, "told", topic, json.dumps(case)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment(devices))
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return told
+
+
+def environment(devices: int) -> dict[str, str]:
+    """That of a process which sees so many devices."""
     # Each virtual device that waits for the others holds a thread of XLA, and of two sums over different axes some wait
     # in one and some in the other: with as many threads as devices, for ever. And a busy machine is slow.
     flags = {
@@ -45,12 +64,7 @@ def on(devices: int, topic: str, *case: Any) -> dict[str, Any]:
         "NPROC": "64",
         "JAX_PLATFORMS": "cpu",
     }
-    command = [sys.executable, __file__, "told", topic, json.dumps(case)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=os.environ | flags)
-    if done.returncode:
-        raise SystemExit(done.returncode)
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    return os.environ | flags
 
 
 def agreement() -> None:
@@ -97,6 +111,27 @@ def memory() -> None:
                 print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
     headers = ["devices", "parameters", "p", "MB of a cold solve, each device", "floats in the largest message"]
     print(tabulate(rows, headers=headers, tablefmt="github", floatfmt=".3g"))
+
+
+def processes() -> None:
+    """What becomes of one of two processes when the other is killed: seconds, status and what it says."""
+    for lost in (1, 0):
+        with tempfile.TemporaryDirectory() as folder, socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+            free.close()
+            running = []
+            for number in range(2):
+                command = [sys.executable, __file__, "told", "endless", json.dumps([port, number, folder])]
+                pipes: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE, "text": True}
+                running.append(subprocess.Popen(command, env=environment(4), **pipes))
+            while not all((Path(folder) / f"kept{number}").exists() for number in range(2)):
+                time.sleep(0.1)
+            running[lost].send_signal(signal.SIGKILL)
+            begun = time.monotonic()
+            said = running[1 - lost].communicate()[1].strip()
+            print(f"{lost} lost | {time.monotonic() - begun:.1f} s | status {running[1 - lost].returncode} | {said}")
+            running[lost].communicate()
 
 
 def told(topic: str, case: list) -> None:
@@ -227,11 +262,25 @@ def told(topic: str, case: list) -> None:
         memory = program.memory_analysis()
         return {"p": layout.p, "temporary": memory.temp_size_in_bytes, "largest": max(sizes, default=0)}
 
-    print(json.dumps({"measured": measured, "compiled": compiled}[topic](*case)))
+    def endless(port: int, number: int, folder: str) -> None:
+        import eosbench.distributed
+
+        checkpoint, address = Path(folder) / "run.npz", f"127.0.0.1:{port}"
+        eosbench.distributed.initialize(checkpoint, coordinator_address=address, num_processes=2, process_id=number)
+        loss, params, data = problem("FSDP", "Auto", False)
+
+        def keep(part: Any) -> None:
+            eosbench.save_state(checkpoint, part.state)
+            (Path(folder) / f"kept{number}").touch()
+
+        probes = {"sharpness": eosbench.Sharpness(rtol=RTOL)}
+        eosbench.train(loss, params, optax.sgd(ETA), 10**9, probes, args=data, chunk=STEPS, on_chunk=keep)
+
+    print(json.dumps({"measured": measured, "compiled": compiled, "endless": endless}[topic](*case)))
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["told"]:
         told(sys.argv[2], json.loads(sys.argv[3]))
     else:
-        main(sys.argv[1:] or ["agreement", "memory"])
+        main(sys.argv[1:] or ["agreement", "memory", "processes"])

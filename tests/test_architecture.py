@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 # A house of two towers, under one roof and on one ground. A room is a module of `eosbench`, a package in it, or the
 # claims. It may import any room of a line below its own, none beside it, and none of the other tower.
 ROOF = ["__main__", "claims cli", "own_loss"]
-THEORY = ["probes", "dynamics problems proof", "curvature"]
+THEORY = ["probes", "dynamics problems proof", "curvature distributed"]
 JUDGEMENT = [
     "pytest_plugin",
     "report",

@@ -12,6 +12,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.multihost_utils import process_allgather
 from jax.sharding import NamedSharding, PartitionSpec
 from jaxtyping import Array, Int, PyTree
 
@@ -55,16 +56,20 @@ def save_state(path: str | Path, state: TrainState) -> None:
     """Write the state of a run to a file, for `load_state`: a NumPy archive with an array for each entry.
 
     A file that is there is replaced when the new one is whole, so a run that is killed leaves one of the two. What was
-    in pieces over the devices of a mesh is written whole, and may be continued on another number of them.
+    in pieces over the devices of a mesh is written whole, and may be continued on another number of them. Where it lies
+    on devices of several processes, all of them call this, and process 0 writes.
 
     Raises:
         TypeError: `state` is something else.
     """
     if not isinstance(state, TrainState):
         raise TypeError(f"state is a {type(state).__name__}: it must be a TrainState, such as run.state.")
+    writes = all(leaf.is_fully_addressable for leaf in jax.tree.leaves(state)) or jax.process_index() == 0
     state = _whole(state)
     leaves = jax.tree.leaves(state)
-    arrays = {name: np.asarray(_data(leaf)) for name, leaf in zip(shapes(state), leaves, strict=True)}
+    arrays = {name: _on_host(_data(leaf)) for name, leaf in zip(shapes(state), leaves, strict=True)}
+    if not writes:
+        return
     unfinished = f"{path}.unfinished"
     with open(unfinished, "wb") as file:
         np.savez(file, allow_pickle=False, shapes=np.asarray(json.dumps(shapes(state))), **arrays)
@@ -101,11 +106,11 @@ def _whole(state: TrainState) -> TrainState:
     layout = Layout.of(state.params, state.probes)
     if not layout.split:
         return state
-    order = np.asarray(layout.order())
+    order = _on_host(layout.order())
 
     def whole(rows: Array) -> np.ndarray:
         found = np.zeros((*rows.shape[:-1], layout.p), rows.dtype)
-        found[..., order[order >= 0]] = np.asarray(rows)[..., order >= 0]
+        found[..., order[order >= 0]] = _on_host(rows)[..., order >= 0]
         return found
 
     return _with_memories(state, layout, whole)
@@ -113,7 +118,7 @@ def _whole(state: TrainState) -> TrainState:
 
 def _in_pieces(state: TrainState, like: TrainState, layout: Layout) -> TrainState:
     """The other way round, and all on the mesh of the layout."""
-    order, mesh = np.asarray(layout.order()), layout.mesh
+    order, mesh = _on_host(layout.order()), layout.mesh
     assert mesh is not None
 
     def in_pieces(rows: Array) -> Array:
@@ -157,6 +162,13 @@ def _check_shapes(what: str, held: dict[str, str], needed: dict[str, str]) -> No
 
 def _under(part: str, entries: dict[str, str]) -> dict[str, str]:
     return {path: words for path, words in entries.items() if path.startswith(part)}
+
+
+def _on_host(array: Array | np.ndarray) -> np.ndarray:
+    """All of an array, also where some of it lies on devices of other processes, which then ask for it as well."""
+    if isinstance(array, jax.Array) and not (array.is_fully_addressable or array.is_fully_replicated):
+        return np.asarray(process_allgather(array, tiled=True))
+    return np.asarray(array)
 
 
 def _data(leaf: Array) -> Array:

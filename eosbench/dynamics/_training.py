@@ -191,7 +191,7 @@ def train(
     for done in range(0, steps, chunk):
         run = _stretch(step, state, taken + done, min(chunk, steps - done), stop_diverged)
         state = run.state
-        runs.append(eqx.tree_at(lambda r: (r.params, r.state), jax.device_get(run), (None, None)))
+        runs.append(jax.device_get(eqx.tree_at(lambda r: (r.params, r.state), run, (None, None))))
         if on_chunk is not None:
             on_chunk(run)
         if stop_diverged and not run.finite.all():
