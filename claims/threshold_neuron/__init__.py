@@ -1,0 +1,1 @@
+"""Neurons with a bias, which large steps alone learn."""
