@@ -60,9 +60,9 @@ bias = Claim(
     printed=(
         r"discover a sharp phase transition for the step size below which the neural network fails to learn "
         r'"threshold-like" neurons (i.e., neurons with a non-zero first-layer bias). [Of $\ell(a\, g(b))$ with $g(b) '
-        r"= \mathbb{E}\max(z - b, 0)$ for a standard normal $z$, and $\ell$ even with $\ell''(0) = 1$, from $a_0 \to 0$ "
-        r"and $b_0 = 0$: for $\eta < 4\pi$ the bias ends at $\frac{\sqrt{2\pi}}{4 - \eta/\pi} a_0^2$ to leading order. "
-        r"For $\eta > 4\pi$, where $a$ tends to 0, it ends at $b_*$ or beyond from almost every $a_0$, with "
+        r"= \mathbb{E}\max(z - b, 0)$ for a standard normal $z$, and $\ell$ even with $\ell''(0) = 1$, from $a_0 \to "
+        r"0$ and $b_0 = 0$: for $\eta < 4\pi$ the bias ends at $\frac{\sqrt{2\pi}}{4 - \eta/\pi} a_0^2$ to leading "
+        r"order. For $\eta > 4\pi$, where $a$ tends to 0, it ends at $b_*$ or beyond from almost every $a_0$, with "
         r"$\eta g(b_*)^2 = 2$; it ends at $2b_*$ to leading order in $\eta - 4\pi$.]"
     ),
     expected="holds",
