@@ -156,7 +156,7 @@ def test_the_loss_falls_once_the_perceptron_has_stopped(evidence, data, times=15
     evidence.at_most("steps of the perceptron", run.steps, bound)
     evidence.at_most("the last step in which the loss rises", int(rises.max(initial=0)), run.steps)
     axes = ("step", "loss")
-    evidence.series(f"{data}, η = {eta:.3g}", np.arange(1, 21), losses[:20] + 1e-300, axes=axes, scale="semilogy")
+    evidence.series(f"{data}, η = {eta:.3g}", np.arange(1, 21), losses[:20] + 1e-20, axes=axes, scale="semilogy")
 
 
 @exit_time.check(controls={"γ 2 % larger": dict(share="51/50"), "|v|² grows 2 % less": dict(growth="49/50")})
@@ -257,4 +257,4 @@ def test_budgets_up_to_16384(evidence, data, c, power=1.0, separable=True):
     losses = np.array([np.asarray(descend(points, c * float(T) ** power, int(T))[1])[-1] for T in budgets])
     evidence.at_most("loss times T², over 1/(cγ²)", losses * budgets**2 / claimed, 2.0)
     axes = ("T", "loss")
-    evidence.series(f"{data}, η = {c:g} T", budgets, losses + 1e-300, axes=axes, scale="loglog")
+    evidence.series(f"{data}, η = {c:g} T", budgets, losses + 1e-20, axes=axes, scale="loglog")
