@@ -136,7 +136,7 @@ class Layout:
         """The unit vectors, in the order of `ravel_pytree`."""
         if not self.split:
             return jnp.eye(self.p, dtype=dtype)
-        return self.constrain((self.order() == jnp.arange(self.p)[:, None]).astype(dtype))
+        return self.constrain((self.order()[None] == jnp.arange(self.p)[:, None]).astype(dtype))
 
     def order(self) -> Int[Array, " size"]:
         """For each entry of a flat vector its place in the order of `ravel_pytree`, and -1 for padding."""

@@ -31,8 +31,8 @@ SPECS = {
 }
 
 def network(params, x, y, whole=lambda leaf: leaf, product=jnp.matmul):
-    hidden = jnp.tanh(x @ whole(params["a"]) + whole(params["b"]))
-    return jnp.mean((jnp.tanh(product(hidden, whole(params["c"])) + params["d"]) @ params["e"] - y) ** 2)
+    hidden = jnp.tanh(x @ whole(params["a"]) + whole(params["b"])[None])
+    return jnp.mean((jnp.tanh(product(hidden, whole(params["c"])) + params["d"][None]) @ params["e"] - y) ** 2)
 
 def problem(how="one", kind="Auto", ragged=False):
     h, n = (19, 40) if ragged else (16, 64)
@@ -142,8 +142,8 @@ def run(program, *cases):
 
 
 def network(params, x, y):
-    hidden = jnp.tanh(x @ params["a"] + params["b"])
-    return jnp.mean((jnp.tanh(hidden @ params["c"] + params["d"]) @ params["e"] - y) ** 2)
+    hidden = jnp.tanh(x @ params["a"] + params["b"][None])
+    return jnp.mean((jnp.tanh(hidden @ params["c"] + params["d"][None]) @ params["e"] - y) ** 2)
 
 
 @cache
@@ -200,6 +200,10 @@ def test_micro_batches_of_examples_that_are_split_are_those_of_the_whole(case):
     assert run(COLD, *CASES)[case]["batched"] == pytest.approx([exact[-1]], abs=1e-5 * exact[-1])
 
 
+@pytest.mark.skipif(
+    jax.config.jax_numpy_dtype_promotion == "strict",
+    reason="optax.adam mixes floats and counts, which strict promotion forbids.",
+)
 @pytest.mark.parametrize("case", LOOPS)
 def test_a_tracked_run_is_that_of_one_device(case):
     found, one = run(TRACKED, *LOOPS)[case], run(TRACKED, *REFERENCES)[("one", "Auto", case[-1])]
@@ -269,7 +273,8 @@ def told(kind):
     back = layout.unravel(vector)
     same = [bool((back[name] == tree[name]).all()) and back[name].dtype == tree[name].dtype for name in tree]
     order = np.asarray(layout.order())
-    whole, whole_back = ravel_pytree(jax.tree.map(np.asarray, tree))
+    with jax.numpy_dtype_promotion("standard"):  # for integers beside floats
+        whole, whole_back = ravel_pytree(jax.tree.map(np.asarray, tree))
     stays = []  # whether what a device holds of the leaf that is split over some axes was in its shard
     for piece, own in zip(layout.ravel({**jax.tree.map(jnp.zeros_like, tree), "c": tree["c"] + 1}).addressable_shards,
                           tree["c"].addressable_shards):
@@ -308,7 +313,8 @@ def test_a_flat_vector_holds_every_entry_once_where_it_was(kind):
 
 def test_on_one_device_the_order_is_that_of_ravel_pytree():
     tree = {"a": jnp.arange(6.0, dtype=jnp.float32).reshape(2, 3), "b": jnp.arange(2.0), "c": jnp.float32(7)}
-    layout, (flat, unravel) = Layout.of(tree), jax.flatten_util.ravel_pytree(tree)
+    with jax.numpy_dtype_promotion("standard"):
+        layout, (flat, unravel) = Layout.of(tree), jax.flatten_util.ravel_pytree(tree)
     assert layout.size == layout.p == flat.size
     np.testing.assert_array_equal(layout.ravel(tree), flat)
     assert layout.ravel(tree).dtype == flat.dtype
