@@ -1,6 +1,7 @@
 """Claims read from the syntax tree of claim files, without importing them and hence without JAX."""
 
 import ast
+import functools
 import os
 from collections.abc import Iterable, Iterator
 from fnmatch import fnmatch
@@ -35,7 +36,7 @@ def unreadable(paths: Iterable[Path]) -> list[str]:
 def states_claims(file: Path) -> bool:
     """Whether a Python file assigns a `Claim` of eosbench to a variable at module level."""
     try:
-        return any(_constructor(call) == "Claim" for _, call in _assigned_calls(_tree(file)))
+        return _assigns_claims(file.read_bytes())
     except (OSError, SyntaxError):
         return False  # pytest reports it, with the line
 
@@ -81,9 +82,17 @@ def left_out(folder: Path) -> bool:
     return (folder / "pyvenv.cfg").exists() or any(fnmatch(folder.name, pattern) for pattern in _NOT_ENTERED)
 
 
+@functools.cache  # pytest asks for the module, and again for each of its claims
+def _assigns_claims(text: bytes) -> bool:
+    return any(_constructor(call) == "Claim" for _, call in _assigned_calls(_parsed(text)))
+
+
 def _tree(file: Path) -> ast.Module:
+    return _parsed(file.read_bytes())
+
+
+def _parsed(text: bytes) -> ast.Module:
     """The syntax tree, empty of a file without claims; what it imports from here under another name has its own."""
-    text = file.read_bytes()
     tree = ast.parse(text if b"eosbench" in text and b"Claim" in text else b"")
     imports = [node for node in tree.body if isinstance(node, ast.ImportFrom) and "eosbench" in str(node.module)]
     aliases = {alias.asname: alias.name for node in imports for alias in node.names if alias.name in _CONSTRUCTORS}

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from sklearn.datasets import load_digits
 
 _CLASSES = 10
 
@@ -30,6 +29,8 @@ def digits(n: int = 1797, *, label_noise: float = 0.0, seed: int = 0) -> Dataset
     Raises:
         ValueError: if there are not n digits.
     """
+    from sklearn.datasets import load_digits  # takes a second, and most problems do without
+
     images, labels = load_digits(return_X_y=True)
     if not 1 <= n <= len(images):
         raise ValueError(f"n is {n}: it must be between 1 and {len(images)}, the digits that there are.")

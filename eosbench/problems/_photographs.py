@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import UInt8
-from sklearn.datasets import load_sample_image
 
 from eosbench.problems._digits import Dataset
 
@@ -28,6 +27,8 @@ def photographs(n: int = 300, *, label_noise: float = 0.0, seed: int = 0) -> Dat
     """
     if n < 2:
         raise ValueError(f"n is {n}: it must be at least 2, for the patches are standardized together.")
+    from sklearn.datasets import load_sample_image  # takes a second, and most problems do without
+
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(n) % _CLASSES)
     strips = [strip for name in _PICTURES for strip in np.array_split(load_sample_image(name), _STRIPS, axis=1)]

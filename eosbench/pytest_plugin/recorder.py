@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ import pytest
 
 import eosbench
 from eosbench import catalogue
-from eosbench.claim import Case, Claim, ClaimError
+from eosbench.claim import Case, Claim, ClaimError, Document
 from eosbench.pytest_plugin.kept import Kept, digest, name_of
 from eosbench.records import (
     SCHEMA,
@@ -61,6 +61,7 @@ class Plan:
         self.numerics: dict[str, Any] = {}
         self.documents: dict[str, DocumentLine] = {}
         self._claims: dict[str, tuple[Claim, str]] = {}
+        self._cited: dict[str, tuple[Document, str]] = {}
         self._lines: dict[str, ClaimLine] = {}
         self._cases: dict[str, Planned] = {}
 
@@ -87,14 +88,14 @@ class Plan:
         other, where = self._claims.get(claim.id, (claim, file))
         if other is not claim:
             raise claim.error(f"{where} states another claim with this id; rename one of them")
-        for known, where in self._claims.values():
-            mine, theirs = asdict(claim.source.document), asdict(known.source.document)
-            differ = [name for name in mine if mine[name] != theirs[name]]
-            if mine["key"] == theirs["key"] and differ:
-                raise claim.error(f"{where} gives the document {mine['key']!r} another {differ[0]}; make the two agree")
+        document = claim.source.document
+        known, where = self._cited.setdefault(document.key, (document, file))
+        if known != document:
+            differ = next(f.name for f in fields(document) if getattr(document, f.name) != getattr(known, f.name))
+            raise claim.error(f"{where} gives the document {document.key!r} another {differ}; make the two agree")
         self._claims[claim.id] = (claim, file)
         self._lines[claim.id] = claim_line(claim, file)
-        self.documents[claim.source.document.key] = document_line(claim.source.document)
+        self.documents[document.key] = document_line(document)
 
     def add_case(self, nodeid: str, check: str, claim: Claim, case: Case, proves: bool = False) -> None:
         """Enter a case under the id of its pytest item."""
