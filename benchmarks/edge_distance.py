@@ -8,7 +8,6 @@ cost of `EdgeDistance` beside that of `Sharpness`: products and processor time f
 
 import sys
 import time
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from jaxtyping import Array, Float
+from loop import per_step
 from tabulate import tabulate
 
 from eosbench import EdgeDistance, Sharpness, Track, train
@@ -80,7 +80,7 @@ def main(steps: int) -> None:
             return train(loss, params, optimizer, steps, {name: probes[name]}).probes[name]
 
         tracks = {name: run(steps, name) for name in probes}
-        seconds = {name: per_step(partial(run, name=name)) for name in probes}
+        seconds = {name: per_step(partial(run, name=name), 200, time.process_time) for name in probes}
         half = slice(steps // 2, None)
         edge, plain = (np.asarray(tracks[probe].values[half, 0]) for probe in probes)
         p = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -91,18 +91,6 @@ def main(steps: int) -> None:
     print(tabulate(rows, ["network", "p", "EdgeDistance", "sharpness / (2/eta)", "sharpness / (38/eta)"], "github"))
     print("\nCost per step:")
     print(tabulate(costs, ["network", "products, edge", "products, sharpness", "time, edge/sharpness"], "github"))
-
-
-def per_step(run: Callable[[int], Track], short: int = 200, long: int = 600) -> float:
-    """Processor time of one step more, by the difference of two lengths, for each run begins with traces of its own."""
-
-    def seconds(steps: int) -> float:
-        begun = time.process_time()
-        jax.block_until_ready(run(steps))
-        return time.process_time() - begun
-
-    run(short), run(long)
-    return float(np.median([seconds(long) - seconds(short) for _ in range(5)])) / (long - short)
 
 
 def told(values: np.ndarray) -> str:

@@ -11,7 +11,6 @@ shape of CIFAR's, with the memory that it took.
 import argparse
 import re
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,13 +22,14 @@ import numpy as np
 import optax
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from loop import begun, compiled, per_step
 
 from eosbench import Sharpness, train
 from eosbench.curvature import linearize
-from eosbench.dynamics._training import _advance, _begin, _model, _read_step  # the parts of `train`
 from eosbench.problems import digits, mlp, photographs, vgg
 
 ETA = 0.15
+PROBES = {"sharpness": Sharpness()}
 ROUNDING = 1e-5  # of a product in float32, relative; with TF32, of ten bits, it is about 1e-3
 SOLVERS = re.compile(r"cusolver|lapack|syev|geqrf", re.IGNORECASE)
 TO_THE_HOST = re.compile(r"callback|\binfeed\(|\boutfeed\(|\bsend\(|\brecv\(", re.IGNORECASE)
@@ -43,12 +43,13 @@ class Size:
     hidden: int
     steps: int
     images: int
+    image_steps: int
     layers: int
     width: int
 
 
-FULL = Size(samples=500, hidden=200, steps=100, images=5000, layers=16, width=64)
-TINY = Size(samples=40, hidden=12, steps=4, images=6, layers=11, width=2)
+FULL = Size(samples=500, hidden=200, steps=100, images=5000, image_steps=5, layers=16, width=64)
+TINY = Size(samples=40, hidden=12, steps=50, images=6, image_steps=4, layers=11, width=2)
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ def to_the_host(text: str) -> Told:
 def guarded(size: Size) -> Told:
     """Whether the compiled loop runs where transfers are forbidden."""
     loss, params = _network(size)
-    step, state = _start(loss, params)
-    program = _advance.lower(step, state, size.steps, False).compile()
+    step, state = begun(loss, params, ETA, PROBES)
+    program = compiled(step, state, size.steps)
     try:
         with jax.transfer_guard("disallow"):
             jax.block_until_ready(program(step, state, size.steps, False).loss)
@@ -112,13 +113,13 @@ def guarded(size: Size) -> Told:
 def cost(size: Size) -> Told:
     """Products, and wall time over that of the same loop without the probe."""
     loss, params = _network(size)
-    return Told(f"tanh network, {size.steps} steps", _cost(loss, params, size.steps))
+    return Told(f"tanh network, steps {size.steps} to {3 * size.steps}", _cost(loss, params, size.steps))
 
 
 def images(size: Size) -> Told:
     """The same of a VGG net on images of CIFAR's shape, with the memory that the device had in use at most."""
     loss, params = vgg(photographs(size.images), jax.random.key(0), layers=size.layers, width=size.width)
-    told = _cost(loss, params, size.steps)
+    told = _cost(loss, params, size.image_steps)
     p = ravel_pytree(params)[0].size
     statistics = jax.devices()[0].memory_stats()
     peak = f"{statistics['peak_bytes_in_use'] / 4 / p:.0f} vectors at most" if statistics else "memory is not told"
@@ -127,7 +128,7 @@ def images(size: Size) -> Told:
 
 def checklist(size: Size) -> list[Told]:
     """All checks, each printed as it is done."""
-    text = compiled(size)
+    text = compiled(*begun(*_network(size), ETA, PROBES), size.steps).compiled.as_text()
     checks: list[Callable[[], Told]] = [
         lambda: rounding(size),
         lambda: small_problems(text),
@@ -145,13 +146,6 @@ def checklist(size: Size) -> list[Told]:
     return found
 
 
-def compiled(size: Size) -> str:
-    """The compiled program of the loop with the probe."""
-    step, state = _start(*_network(size))
-    text: str = _advance.lower(step, state, size.steps, False).compile().compiled.as_text()
-    return text
-
-
 def _network(size: Size) -> tuple[Callable, Any]:
     return mlp(digits(size.samples), jax.random.key(0), width=size.hidden)
 
@@ -160,24 +154,15 @@ def _product(loss: Callable, params: Any, vector: Any) -> Any:
     return eqx.filter_jit(lambda loss, params, vector: linearize(loss, params).product(vector))(loss, params, vector)
 
 
-def _start(loss: Callable, params: Any) -> tuple[Any, Any]:
-    optimizer = Partial(optax.sgd, jnp.float32(ETA))
-    step, init = _read_step(_model(loss, (), None, optimizer, {"sharpness": Sharpness()}), params)
-    return step, _begin(step.problem, init, params)
-
-
 def _cost(loss: Callable, params: Any, steps: int) -> str:
-    optimizer, times = Partial(optax.sgd, ETA), {}
-    for name, probes in {"plain": {}, "tracked": {"sharpness": Sharpness()}}.items():
-        jax.block_until_ready(train(loss, params, optimizer, steps, probes).loss)
-        begun = time.perf_counter()
-        run = train(loss, params, optimizer, steps, probes)
-        jax.block_until_ready(run.loss)
-        times[name] = time.perf_counter() - begun
-    track = run.probes["sharpness"]
-    converged = f"{int(track.converged.sum())} of {steps} converged"
-    ratio = times["tracked"] / times["plain"]
-    return f"{float(track.hvps.mean()):.2f} products a step, {converged}, wall time {ratio:.1f} of that without"
+    def run(steps: int, probes: Any) -> Any:
+        return train(loss, params, Partial(optax.sgd, ETA), steps, probes)
+
+    track = run(3 * steps, PROBES).probes["sharpness"]
+    ratio = per_step(lambda n: run(n, PROBES).loss, steps) / per_step(lambda n: run(n, {}).loss, steps)
+    hvps = track.hvps[steps:].mean()  # of the steps that are timed
+    converged = f"{int(track.converged.sum())} of {len(track.converged)} converged"
+    return f"{hvps:.2f} products a step, {converged}, wall time {ratio:.1f} of that without"
 
 
 def main() -> int:

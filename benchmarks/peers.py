@@ -22,6 +22,7 @@ import scipy.sparse.linalg
 from jax.experimental.sparse.linalg import lobpcg_standard
 from jax.flatten_util import ravel_pytree
 from jax.tree_util import Partial
+from loop import begun, compiled
 from matfree import decomp, eig
 from sklearn.datasets import load_digits
 from tabulate import tabulate
@@ -340,19 +341,13 @@ def scaling() -> None:
 
 def memory() -> None:
     """Temporary memory of the compiled loop with the sharpness probe beyond that without, in vectors of length p."""
-    from eosbench.dynamics._training import _advance, _begin, _model, _read_step  # the parts of `train`
-
     rows = []
     for n, width in ((500, 200), (50, 2200)):
         loss, params = problem(n, (64, width, width, 10))
         p = ravel_pytree(params)[0].size
         sizes = {}
         for name, probes in (("plain", {}), ("tracked", {"s": Sharpness()})):
-            model = _model(loss, (), None, Partial(optax.sgd, jnp.float32(ETA)), probes)
-            step, init = _read_step(model, params)
-            state = _begin(step.problem, init, params)
-            compiled = _advance.lower(step, state, 10, False).compile()
-            analysis = compiled.compiled.memory_analysis()
+            analysis = compiled(*begun(loss, params, ETA, probes), 10).compiled.memory_analysis()
             sizes[name] = analysis.temp_size_in_bytes + analysis.argument_size_in_bytes + analysis.output_size_in_bytes
         rows.append(
             [p, n, sizes["plain"] / 4 / p, sizes["tracked"] / 4 / p, (sizes["tracked"] - sizes["plain"]) / 4 / p]
