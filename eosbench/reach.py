@@ -88,29 +88,37 @@ def _imports(file: Path, roots: tuple[Path, ...]) -> tuple[frozenset[Path], froz
 
 def _taken(file: Path, roots: tuple[Path, ...]) -> Iterator[tuple[str, str]]:
     """(module, what is taken from it) for each import of a file; what only type checkers see does not count."""
-    tree = _tree(file)
-    waiting: list[ast.AST] = [tree]
+    waiting: list[ast.AST] = [_tree(file)]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
+        if isinstance(node, ast.If) and any(_dotted(part).endswith("TYPE_CHECKING") for part in ast.walk(node.test)):
             waiting += node.orelse
             continue
-        waiting += ast.iter_child_nodes(node)
+        waiting += (child for child in ast.iter_child_nodes(node) if not isinstance(child, ast.expr))
         if isinstance(node, ast.ImportFrom):
             base = _base(file, node, roots)
             yield from ((base, alias.name) for alias in node.names)
         elif isinstance(node, ast.Import):
             for alias in node.names:
                 bound = alias.asname or alias.name
-                used = list(_attributes(tree, bound)) or [""]
-                yield from ((alias.name, name) for name in used)
+                yield from ((alias.name, name) for name in _attributes(file).get(bound, [""]))
 
 
-def _attributes(tree: ast.Module, bound: str) -> Iterator[str]:
-    """The names that are taken from a module as attributes of what it is bound to."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == bound:
-            yield node.attr
+@cache
+def _attributes(file: Path) -> Mapping[str, list[str]]:
+    """The names that are taken from a module as attributes of what it is bound to, by that."""
+    taken: dict[str, list[str]] = {}
+    for node in ast.walk(_tree(file)):
+        if isinstance(node, ast.Attribute) and (value := _dotted(node.value)):
+            taken.setdefault(value, []).append(node.attr)
+    return taken
+
+
+def _dotted(node: ast.AST) -> str:
+    """A name or an attribute of one, as it is written; nothing of another expression."""
+    if isinstance(node, ast.Attribute) and (value := _dotted(node.value)):
+        return f"{value}.{node.attr}"
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _base(file: Path, node: ast.ImportFrom, roots: tuple[Path, ...]) -> str:

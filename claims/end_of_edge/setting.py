@@ -1,7 +1,7 @@
 """Losses of a product xy, the law for the end of the edge, and gradient descent on the two factors."""
 
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from typing import NamedTuple
 
 import jax
@@ -64,9 +64,14 @@ class Law(NamedTuple):
     K: float
 
 
+@cache
+def _derivatives(loss):
+    return scalar_derivatives(loss.of, loss.minimizer)
+
+
 def law(loss, times=1.0):
     """That of a loss; `times` is put before f2 f4 in C, where 1 is right."""
-    derivatives = scalar_derivatives(loss.of, loss.minimizer)
+    derivatives = _derivatives(loss)
     f2 = derivatives[1]
     C = amplitude_law(derivatives * np.array([1, 1, 1, times])) * f2
     return Law(f2, C, f2**2 / C if C else np.inf)
