@@ -30,7 +30,7 @@ class Reach(NamedTuple):
         """SHA-256 of the files, by their names seen from the root, of the versions, and of options of the run."""
         found = hashlib.sha256()
         versions = [f"python {platform.python_version()}"]
-        versions += [f"{name} {importlib.metadata.version(name)}" for name in self.distributions]
+        versions += [f"{name} {_version(name)}" for name in self.distributions]
         for text in (*versions, *options):
             found.update(text.encode() + b"\0")
         for file in self.files:
@@ -61,6 +61,11 @@ def reach(file: Path, root: Path) -> Reach:
 def _distributions() -> Mapping[str, list[str]]:
     """The distributions that a module may come from, by its first name."""
     return importlib.metadata.packages_distributions()
+
+
+@cache
+def _version(distribution: str) -> str:
+    return importlib.metadata.version(distribution)
 
 
 @cache
