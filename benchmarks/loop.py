@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.tree_util import Partial
@@ -15,7 +16,7 @@ from eosbench.dynamics._training import _advance, _begin, _model, _read_step  # 
 
 def begun(loss: Callable, params: Any, eta: float, probes: Mapping[str, Probe]) -> tuple[Any, Any]:
     """The step of gradient descent with these probes, and the state that it begins with."""
-    model = _model(loss, (), None, Partial(optax.sgd, np.float32(eta)), dict(probes))
+    model = _model(loss, (), None, Partial(optax.sgd, jnp.float32(eta)), dict(probes))
     step, init = _read_step(model, params)
     return step, _begin(step.problem, init, params)
 

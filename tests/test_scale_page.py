@@ -83,7 +83,7 @@ def test_every_check_runs_on_a_cpu():
     assert device.startswith("cpu, JAX ")
     assert [" right " in line for line in checks] == 4 * [True]
     assert "lapack" in checks[1]
-    assert re.search(r"\d\.\d\d products a step, 150 of 150 converged, wall time \d+\.\d of", tanh)
+    assert re.search(r"\d\.\d\d products a step, 150 of 150 converged", tanh)
     assert images.startswith("VGG-11, 6 images")
 
 

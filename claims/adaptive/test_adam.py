@@ -10,10 +10,11 @@ from jax.tree_util import Partial
 
 from eosbench import Claim, Source, stability
 from eosbench.dynamics import hessian_onset
+from eosbench.problems import Quadratic
 
 ETA, B2, EPS = 0.01, 0.999, 1e-3
 BASIS = np.linalg.qr(np.random.default_rng(3).normal(size=(3, 3)))[0]
-HESSIAN = BASIS * [1.0, 0.4, 0.1] @ BASIS.T
+HESSIAN = np.asarray(Quadratic.with_spectrum([1.0, 0.4, 0.1], BASIS).hessian)
 SIZES = jnp.asarray([0.3, 1.0, 3.0])  # of the gradients, unequal, so that P is no number
 
 

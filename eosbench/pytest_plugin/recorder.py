@@ -24,7 +24,7 @@ import pytest
 
 import eosbench
 from eosbench import catalogue
-from eosbench.claim import Case, Claim, ClaimError, Document
+from eosbench.claim import Case, Claim, ClaimError
 from eosbench.pytest_plugin.kept import Kept, digest, name_of
 from eosbench.records import (
     SCHEMA,
@@ -61,7 +61,6 @@ class Plan:
         self.numerics: dict[str, Any] = {}
         self.documents: dict[str, DocumentLine] = {}
         self._claims: dict[str, tuple[Claim, str]] = {}
-        self._cited: dict[str, tuple[Document, str]] = {}
         self._lines: dict[str, ClaimLine] = {}
         self._cases: dict[str, Planned] = {}
 
@@ -89,10 +88,11 @@ class Plan:
         if other is not claim:
             raise claim.error(f"{where} states another claim with this id; rename one of them")
         document = claim.source.document
-        known, where = self._cited.setdefault(document.key, (document, file))
-        if known != document:
-            differ = next(f.name for f in fields(document) if getattr(document, f.name) != getattr(known, f.name))
-            raise claim.error(f"{where} gives the document {document.key!r} another {differ}; make the two agree")
+        for known, where in self._claims.values():
+            theirs = known.source.document
+            if theirs.key == document.key and theirs != document:
+                differ = next(f.name for f in fields(document) if getattr(document, f.name) != getattr(theirs, f.name))
+                raise claim.error(f"{where} gives the document {document.key!r} another {differ}; make the two agree")
         self._claims[claim.id] = (claim, file)
         self._lines[claim.id] = claim_line(claim, file)
         self.documents[document.key] = document_line(document)
