@@ -69,6 +69,8 @@ class Case:
     label: str
     role: Role
     params: Mapping[str, Any]
+    changes: str | None = None
+    """Of a control: the label of the case that it changes, whose seeds it draws, so that nothing else differs."""
 
 
 @dataclass(frozen=True)
@@ -183,7 +185,8 @@ class Claim:
 
         Args:
             controls: name -> parameters; the same function with one hypothesis broken on purpose. It fires when the
-                reading is `violated`. What it does not set has the first value of its axis, or its default.
+                reading is `violated`. What it does not set has the first value of its axis, or its default, and its seeds are
+                those of the first case.
             positive_controls: name -> parameters; for a claim that is refuted, a place where the function is satisfied.
             proves: it proves the statement, or its corrected form, for the whole range that this declares. The claim's
                 grade is then that of the checks that prove, whatever is measured beside them.
@@ -212,7 +215,7 @@ class Claim:
             for role, group in named:
                 for name, changes in group.items():
                     self._known(function, changes, f"the {role} {name!r} of {function.__name__} names")
-                    cases.append(Case(f"{role}: {name}", role, first | dict(changes)))
+                    cases.append(Case(f"{role}: {name}", role, first | dict(changes), _label(first)))
             self._known(function, grid, f"the grid of {function.__name__} names")
             if type(vacuous) is not int or not 0 <= vacuous < max(1, len(points)):
                 raise self.error(

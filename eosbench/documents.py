@@ -32,7 +32,7 @@ class Document:
     """Something that makes statements: a paper, a talk, a poster, a review.
 
     `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
-    (all joined by "and", as in BibTeX), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into
+    (all joined by "and", as in BibTeX, without a comma), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into
     the report's list of sources. `contents` are the places of the document in its order, such as "Section 2" and
     "Theorem 4.4", and `not_encoded` are statements that no claim checks: by both the report lists the claims a second
     time, as a reader of the document looks for them.
@@ -98,7 +98,9 @@ def documents_file(folder: Path) -> Path | None:
 
 
 def described(document: Document, file: Path) -> str:
-    """The text of a `documents.toml` (empty if there is none yet) with a further document's key, title and contents.
+    """The text of a `documents.toml` (empty if there is none yet) with a further document, and what is to be filled in.
+
+    It stands where its key belongs among the others, if those are in alphabetical order, and else at the end.
 
     Raises:
         DocumentError: if the file is damaged, describes that key already, or the key is not of letters, digits and
@@ -106,13 +108,24 @@ def described(document: Document, file: Path) -> str:
     """
     if not re.fullmatch(r"[A-Za-z0-9_-]+", document.key):
         raise DocumentError(f"a document's key has letters, digits and hyphens alone; {document.key!r} is none")
-    text = ""
-    if file.exists():
-        if document.key in _read(file):
-            raise DocumentError(f"{file} describes the document {document.key!r} already; leave its title out")
-        text = f"{file.read_text(encoding='utf-8').rstrip()}\n\n"
     title, *contents = (json.dumps(words, ensure_ascii=False) for words in (document.title, *document.contents))
-    return f"{text}[{document.key}]\ntitle = {title}\ncontents = [{', '.join(contents)}]\n"
+    table = (
+        f"[{document.key}]\n"
+        f"title = {title}\n"
+        'authors = "TODO: A. Author and B. Author"\n'
+        "# year, url and version = what was read, such as \"arXiv v2\"\n"
+        f"contents = [{', '.join(contents)}]\n"
+    )
+    if not file.exists():
+        return table
+    known = list(_read(file))
+    if document.key in known:
+        raise DocumentError(f"{file} describes the document {document.key!r} already; leave its title out")
+    text = file.read_text(encoding="utf-8")
+    later = [key for key in known if key > document.key] if known == sorted(known) else []
+    head = re.search(rf"^\[{re.escape(later[0])}\]", text, re.MULTILINE) if later else None
+    before, after = (text[: head.start()], text[head.start() :]) if head else (text, "")
+    return "\n\n".join(part for part in (before.rstrip(), table.rstrip(), after.rstrip()) if part) + "\n"
 
 
 def _read(file: Path) -> dict[str, Document]:
@@ -152,6 +165,11 @@ def _document(key: str, table: Any) -> Document:
             raise DocumentError(f" gives the document {key!r} the field {name!r}; {_near(name, _KINDS)}")
         if not _is(value, _KINDS[name]):
             raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_KINDS[name].format(key=key)}")
+    if "," in table.get("authors", ""):
+        raise DocumentError(
+            f' gives the document {key!r} authors = {table["authors"]!r}; write "A. Author and B. Author and C. Author", '
+            "as in BibTeX and without a comma"
+        )
     contents = tuple(table.get("contents", ()))
     if twice := next((entry for entry in contents if contents.count(entry) > 1), None):
         raise DocumentError(f" lists {twice!r} twice in the contents of the document {key!r}; drop one")

@@ -73,8 +73,9 @@ class Evidence:
         return any(isinstance(record, Comparison) for record in self.records)
 
     def seed(self, replicate: int = 0) -> int:
-        """A seed that depends on nothing but the experiment, the case and the replicate."""
-        text = f"{self._claim.experiment}|{self._case.label}|{replicate}"
+        """A seed that depends on nothing but the experiment, the case and the replicate; a control has its case's."""
+        drawn_as = self._case.label if self._case.changes is None else self._case.changes
+        text = f"{self._claim.experiment}|{drawn_as}|{replicate}"
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
     def spent(self, products: ArrayLike) -> None:

@@ -298,6 +298,17 @@ def test_seeds_depend_on_experiment_case_and_replicate_alone():
     assert new("a").seed() == 1705648830  # for ever: a change of seeds is a change of every result
 
 
+def test_a_control_draws_the_seeds_of_the_case_that_it_changes():
+    claim = Claim("toy/claim", source=Source(Document("talk", "A talk"), "slide 1"), printed="x", expected="holds")
+
+    @claim.check(eta=[1.0, 2.0], controls={"more": dict(eta=3.0), "less": dict(off=0.1)})
+    def test_it(evidence, eta, off=0.0):
+        pass
+
+    seeds = {case.label: Evidence(claim, case).seed() for check in claim.checks for case in check.cases}
+    assert seeds["control: more"] == seeds["control: less"] == seeds["eta=1"] != seeds["eta=2"]
+
+
 def test_long_curves_keep_their_spikes():
     y = np.zeros(100_000)
     y[31_415], y[92_653] = 7.0, -3.0

@@ -26,10 +26,9 @@ FIRST_REPLICATE = 200  # those before were seen
 
 
 class Measured(NamedTuple):
-    """A run, its curvature in units of a line in which the edge is 1, at the steps measured."""
+    """A run, with the curvature at the steps measured."""
 
-    distance: np.ndarray  # in units of the optimizer's own line
-    sharpness: np.ndarray
+    curvature: dict[str, np.ndarray]  # "sharpness", and of Adam the "distance" to its edge, which is 1
     loss: np.ndarray  # at every step
     products: int
 
@@ -39,12 +38,16 @@ def trained(seed: int, name: str, eta: float, steps: int, every: int) -> Measure
     data = digits(300, label_noise=0.2, seed=seed)
     loss, start = mlp(data, jax.random.key(seed), per_sample=half_squared_error, activation=jnp.tanh)
     optimizer = {"heavy ball": Partial(optax.sgd, eta, B), "adam": Partial(optax.adam, eta, B)}[name]
-    probes = {"edge": Every(every, EdgeDistance(optimizer)), "sharpness": Every(every, Sharpness())}
+    probes = {"sharpness": Every(every, Sharpness())}
+    if name == "adam":  # that of heavy ball is the sharpness, in other units
+        probes["distance"] = Every(every, EdgeDistance(optimizer))
     run = train(loss, start, optimizer, steps, probes)
-    tracks = run.probes["edge"], run.probes["sharpness"]
-    known = np.logical_and(*(np.asarray(track.converged) for track in tracks))
-    values = [np.where(known, np.asarray(track.values, float)[:, 0], np.nan) for track in tracks]
-    return Measured(*values, np.asarray(run.loss), sum(int(track.hvps.sum()) for track in tracks))
+    known = np.logical_and.reduce([np.asarray(track.converged) for track in run.probes.values()])
+    curvature = {
+        measured: np.where(known, np.asarray(track.values, float)[:, 0], np.nan)
+        for measured, track in run.probes.items()
+    }
+    return Measured(curvature, np.asarray(run.loss), sum(int(track.hvps.sum()) for track in run.probes.values()))
 
 
 def several_runs(evidence, name, settings, steps, every):
@@ -57,11 +60,12 @@ def several_runs(evidence, name, settings, steps, every):
     return runs
 
 
-def draw(evidence, runs, etas, steps, every, line):
+def draw(evidence, curvatures, etas, steps, every, line):
+    """The first run at each step size, in units of the line."""
     axes = ("step", f"sharpness over {line}")
     at = np.arange(0, steps, every)
-    for eta, run in zip(etas, runs[::RUNS], strict=True):
-        evidence.series(f"η = {eta:.3g}", at, run.distance, axes=axes)
+    for eta, curvature in zip(etas, curvatures[::RUNS], strict=True):
+        evidence.series(f"η = {eta:.3g}", at, curvature, axes=axes)
     evidence.series("the edge", [0, steps], [1, 1], axes=axes, style="reference")
 
 
@@ -95,7 +99,7 @@ def test_the_sharpness_is_stopped_at_the_line_of_heavy_ball(evidence, thresholds
     etas = [(2 + 2 * B) / threshold for threshold in thresholds]
     runs = several_runs(evidence, "heavy ball", etas, 600, 1)
     units = np.repeat([eta / line for eta in etas], RUNS)
-    sharpness = [unit * run.sharpness for unit, run in zip(units, runs, strict=True)]
+    sharpness = [unit * run.curvature["sharpness"] for unit, run in zip(units, runs, strict=True)]
     crossing = [int(np.argmax(s >= 1)) if np.any(s >= 1) else len(s) for s in sharpness]
     criteria = {
         "it starts below 0.85 of the line": [s[0] <= 0.85 for s in sharpness],
@@ -107,7 +111,7 @@ def test_the_sharpness_is_stopped_at_the_line_of_heavy_ball(evidence, thresholds
         ],
     }
     share_of_runs(evidence, runs, criteria)
-    draw(evidence, runs, etas, 600, 1, "(2 + 2β)/η")
+    draw(evidence, sharpness, etas, 600, 1, "(2 + 2β)/η")
 
 
 adam_network = Claim(
@@ -139,7 +143,7 @@ def test_the_preconditioned_sharpness_hovers_at_the_line_of_adam(evidence, etas,
     half = slice(steps // every // 2, None)
     rates = np.repeat(etas, RUNS)
     own = [
-        (38 / line * run.distance if preconditioned else rate / line * run.sharpness)[half]
+        (38 / line * run.curvature["distance"] if preconditioned else rate / line * run.curvature["sharpness"])[half]
         for rate, run in zip(rates, runs, strict=True)
     ]
     criteria = {
@@ -147,8 +151,8 @@ def test_the_preconditioned_sharpness_hovers_at_the_line_of_adam(evidence, etas,
         "the mean is within 3 % of the line": [abs(np.mean(values) - 1) <= 0.03 for values in own],
         "the standard deviation is below 6 %": [np.std(values) <= 0.06 for values in own],
         "the sharpness is below a tenth of 2/eta": [
-            np.mean(run.sharpness[half]) * rate / 2 <= 0.1 for rate, run in zip(rates, runs, strict=True)
+            np.mean(run.curvature["sharpness"][half]) * rate / 2 <= 0.1 for rate, run in zip(rates, runs, strict=True)
         ],
     }
     share_of_runs(evidence, runs, criteria)
-    draw(evidence, runs, etas, steps, every, "38/η, preconditioned")
+    draw(evidence, [run.curvature["distance"] for run in runs], etas, steps, every, "38/η, preconditioned")

@@ -84,7 +84,7 @@ def _remedy(spectrum: Spectrum) -> str:
             "are infinite; or take other params."
         )
     reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
-    return f"{reached}; raise max_hvps or rtol, or look at it with throw=False."
+    return f"{reached}; raise max_hvps (or rtol, where the loss computes in half precision), or look at it with throw=False."
 
 
 @compiled

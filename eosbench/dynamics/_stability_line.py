@@ -100,7 +100,8 @@ def stability(
     Args:
         optimizer: an `optax.GradientTransformation` or `optax.MultiSteps`, or a `Partial` that returns one.
         state: before the step in question; that after a burn-in if None. Not that of `init`: there the second moment of
-            Adam is zero, whose root has no derivative, and that of RMSprop is its eps.
+            Adam is zero, whose root has no derivative, and that of RMSprop is its eps. A parameter that never had a
+            gradient, with others that had, counts as one of a second moment next to zero.
         params: where that step is taken, any pytree of real arrays; a vector of three if None.
         burn_in: how many steps are taken before the second check, and before the step in question if `state` is None.
             Its gradients are made up: that of the k-th parameter at step t is sqrt(2) cos(k t).
@@ -193,6 +194,10 @@ def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array],
     else:
         state, calls = _whole_steps(optimizer, state, params, tangent, skip=False)
         measured = _measure(optimizer, state, params, calls, tangent)
+        known = np.isfinite(_flat(measured.scale))
+        if known.any() and not known.all():
+            state = without_zeros(state)
+            measured = _measure(optimizer, state, params, calls, tangent)
     gains, responses = _flat(measured.scale), _flat(measured.response)
     if not (np.isfinite(gains).all() and np.isfinite(responses).all()):
         early = "" if state is burned else " (in this state: if it is that of init, take some steps first)"
@@ -216,6 +221,20 @@ def _threshold(optimizer: Stateful, state: PyTree | None, params: PyTree[Array],
         kappa=_common(2 * responses[active] / gains[active], params),
         calls=calls,
     )
+
+
+def without_zeros(state: PyTree) -> PyTree:
+    """A state with the number next to zero for each that is zero.
+
+    The root of a second moment that never saw a gradient has no derivative at zero.
+    """
+
+    def moved(entry: Any) -> Any:
+        if not eqx.is_inexact_array(entry):
+            return entry
+        return jnp.where(entry == 0, float(jnp.finfo(entry.dtype).tiny) * 2.0**40, entry).astype(entry.dtype)
+
+    return jax.tree.map(moved, state)
 
 
 def _flat(tree: PyTree[Array]) -> Float[np.ndarray, " p"]:

@@ -11,7 +11,7 @@ from eosbench.curvature._loss import form
 from eosbench.curvature._point import Point
 from eosbench.dynamics._linear_step import gain
 from eosbench.dynamics._shapes import difference, shapes
-from eosbench.dynamics._stability_line import made_from, stability
+from eosbench.dynamics._stability_line import made_from, stability, without_zeros
 from eosbench.probes._sharpness import Sharpness, Track
 
 
@@ -32,8 +32,11 @@ class EdgeDistance(eqx.Module):
     G is what `eosbench.stability` derives: for gradient descent the record is the sharpness over 2/eta, for Adam the
     preconditioned sharpness over 38/eta. It is that of the optimizer as it stands when it has seen the gradient at the
     point: with its second moment, the learning rate of the next step and its bias corrections; and that of small
-    gradients, which does not see a clip that is active. A step at which G is not finite and positive is marked as not
-    converged. Give it the optimizer that trains: another step size with the same state cannot be told.
+    gradients, which does not see a clip that is active. A parameter that never had a gradient, such as the weight of a
+    pixel that is always zero, has a second moment of zero and no curvature: it counts with the number next to zero. A
+    step at which G is not finite all the same, or not positive, is marked as not converged. In training on mini-batches
+    the second moment is that of the state, to which the gradient of what the probe measures is added: all data, or the
+    batch in an `OnBatch`. Give it the optimizer that trains: another step size with the same state cannot be told.
 
     Attributes:
         optimizer: the one that trains, an `optax.GradientTransformation` or a `Partial` that returns one.
@@ -88,15 +91,8 @@ class EdgeDistance(eqx.Module):
             )
         gradient = point.layout.unravel(point.gradient)
         _, state = optimizer.update(gradient, point.optimizer, point.params)
-        scale = gain(optimizer, jax.tree.map(_nudged, state), point.params)
+        scale = gain(optimizer, without_zeros(state), point.params)
         leaves = jnp.concatenate([jnp.ravel(leaf) for leaf in jax.tree.leaves(scale)])
         usable = jnp.isfinite(leaves).all() & (leaves >= 0).all() & (leaves > 0).any()
         positive = jax.tree.map(lambda g: jnp.where(g > 0, g, 0) / 2, scale)
         return point.preconditioned(positive), usable
-
-
-def _nudged(entry: Any) -> Any:
-    """Zeros as numbers next to it: the root of a second moment that never saw a gradient has no derivative at zero."""
-    if not eqx.is_inexact_array(entry):
-        return entry
-    return jnp.where(entry == 0, float(jnp.finfo(entry.dtype).tiny) * 2.0**40, entry).astype(entry.dtype)

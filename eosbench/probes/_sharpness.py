@@ -193,6 +193,15 @@ class Sharpness(eqx.Module):
     seed: int = eqx.field(default=0, converter=_named(as_traceable_integer, "seed", at_least=None))
     audit: int | None = eqx.field(default=100, converter=_named(_or_none, "audit"))
 
+    @property
+    def _carried(self) -> int:
+        """How many vectors are carried, beside the explorer."""
+        return max(self.block, self.k + 1)
+
+    def _is_dense(self, p: int) -> bool:
+        """Whether p parameters are so few that the Hessian is formed and nothing remembered."""
+        return p <= max(DENSE, 8 * (self._carried + 1))
+
     def init(self, point: Point) -> _State | None:
         """The block at the start of a trajectory: random, the first vector leaning towards the gradient.
 
@@ -202,8 +211,8 @@ class Sharpness(eqx.Module):
         layout, p, dtype = point.layout, point.layout.p, gradient.dtype
         if self.k > p:
             raise ValueError(f"k of a Sharpness probe is {self.k}, but params has {p} entries.")
-        b = max(self.block, self.k + 1)
-        if p <= max(DENSE, 8 * (b + 1)):
+        b = self._carried
+        if self._is_dense(p):
             return None
         key, start_key = jax.random.split(jax.random.key(self.seed))
         vectors = layout.random(start_key, (b + 1,), dtype)
@@ -241,6 +250,11 @@ class Sharpness(eqx.Module):
         layout, p, dtype = point.layout, point.layout.p, point.gradient.dtype
         # A formula can have a finite second derivative where it has no value: x log x at -1.
         finite = jnp.isfinite(point.loss) & jnp.isfinite(point.gradient).all()
+        if state is None and not self._is_dense(p):
+            raise TypeError(
+                "memory of a Sharpness probe is None: the first measurement takes that of probe.init(point), and each "
+                "further one that of the measurement before."
+            )
         if state is None:
             spectrum = dense_spectrum(still, p, self.k, self.rtol, dtype, layout)
             age = jnp.zeros(self.k, dtype)

@@ -92,7 +92,10 @@ class Plan:
             theirs = known.source.document
             if theirs.key == document.key and theirs != document:
                 differ = next(f.name for f in fields(document) if getattr(document, f.name) != getattr(theirs, f.name))
-                raise claim.error(f"{where} gives the document {document.key!r} another {differ}; make the two agree")
+                raise claim.error(
+                    f"{where} gives the document {document.key!r} another {differ}; describe it once, in "
+                    "documents.toml, and give both claims its key in place of a Document"
+                )
         self._claims[claim.id] = (claim, file)
         self._lines[claim.id] = claim_line(claim, file)
         self.documents[document.key] = document_line(document)
