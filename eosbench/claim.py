@@ -315,9 +315,9 @@ class Claim:
         has = list(inspect.signature(function).parameters)
         for name in params:
             if name not in has[1:]:
-                raise self.error(
-                    f"{who} the parameter {name!r}, which it does not have; use one of {', '.join(has[1:]) or '(none)'}"
-                )
+                meant = name in ("control", "positive_control", "prove")
+                hint = f"did you mean {name}s=...?" if meant else f"use one of {', '.join(has[1:]) or '(none)'}"
+                raise self.error(f"{who} the parameter {name!r}, which it does not have; {hint}")
 
 
 def check_of(function: Any) -> Check | None:

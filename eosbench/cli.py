@@ -268,7 +268,10 @@ def verify(
 def cite(
     claim: Annotated[str, typer.Argument(metavar="CLAIM", help="The id of a claim.")],
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The directory of a report, or its evidence.jsonl.")
+        Path,
+        typer.Argument(
+            metavar="[DIR]", help="The directory of a report, whose partial/ is looked into as well; or an evidence.jsonl."
+        ),
     ] = Path("claims-report"),
 ) -> None:
     """Print a verdict as others cite it: a sentence and a BibTeX entry, with the version, commit and date of the run.
@@ -278,20 +281,26 @@ def cite(
     from eosbench.report.cite import citation
     from eosbench.report.results import ResultsError, read
 
-    file = directory / "evidence.jsonl" if directory.is_dir() else directory
-    try:
-        results = read(file)
-    except ResultsError as problem:
-        _refuse(str(problem))
-    known = {found.id: found for found in results.claims}
-    if claim not in known:
-        _refuse(f"{file} has no claim {claim!r}; {_near(claim, known, f'see `eosbench report {file}`')}")
-    cited = citation(known[claim], results)
-    if cited is None:
-        _refuse(
-            f"{claim} is {known[claim].verdict} in {file}, which is no verdict to cite; see `eosbench show {claim}`"
-        )
-    print(f"{cited.line}\n\n{cited.bibtex}", end="")
+    files = [directory / part / "evidence.jsonl" for part in ("", "partial")] if directory.is_dir() else [directory]
+    files = [file for file in files if file.exists()]
+    if not files:
+        _refuse(f"{directory} has no results; run the claim first: eosbench run {claim}")
+    verdicts: dict[str, str] = {}
+    for file in files:
+        try:
+            results = read(file)
+        except ResultsError as problem:
+            _refuse(str(problem))
+        for found in results.claims:
+            cited = citation(found, results)
+            if found.id == claim and cited is not None:
+                print(f"{cited.line}\n\n{cited.bibtex}", end="")
+                return
+            verdicts[found.id] = found.verdict
+    where = " and ".join(map(str, files))
+    if claim not in verdicts:
+        _refuse(f"{where} has no claim {claim!r}; {_near(claim, verdicts, f'see `eosbench report {files[0]}`')}")
+    _refuse(f"{claim} is {verdicts[claim]} in {where}, which is no verdict to cite; run it: eosbench run {claim}")
 
 
 @app.command()

@@ -374,7 +374,9 @@ class Evidence:
         except ValueError as problem:
             if isinstance(problem, EvidenceError):
                 raise
-            raise EvidenceError(f"{name!r}: the shapes of what is compared differ ({problem})") from None
+            compared = {"measured": measured, "compared with": predicted, "tolerance": tolerance, "uncertainty": uncertainty}
+            shapes = ", ".join(f"{what} {np.shape(value)}" for what, value in compared.items() if np.shape(value))
+            raise EvidenceError(f"{name!r}: the shapes differ: {shapes}; give one shape, or single numbers") from None
         m, p, tol, unc = (np.ravel(values).astype(float) for values in (m, p, tol, unc))
         with np.errstate(invalid="ignore", over="ignore"):
             match KINDS[kind].sign:

@@ -216,6 +216,12 @@ def test_a_verdict_is_cited_from_a_report(claims):
     assert call("cite", "toy/one", "claims-report/evidence.jsonl").stdout == done.stdout
 
 
+def test_a_verdict_is_cited_from_a_partial_report_too(claims):
+    assert call("run", "toy/one").exit_code == 0
+    assert not (claims / "claims-report" / "evidence.jsonl").exists()
+    assert call("cite", "toy/one").stdout.splitlines()[0].endswith(": toy/one holds, measured. Stated in “A talk”, slide 1.")
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -226,9 +232,9 @@ def test_a_verdict_is_cited_from_a_report(claims):
         ),
         (
             ("toy/two",),
-            "toy/two is out of scope in claims-report/evidence.jsonl, which is no verdict to cite; see `eos",
+            "toy/two is out of scope in claims-report/evidence.jsonl, which is no verdict to cite; run it: eosb",
         ),
-        (("toy/one", "nowhere"), "nowhere cannot be read: No such file or directory; name an evidence.jsonl"),
+        (("toy/one", "nowhere"), "nowhere has no results; run the claim first: eosbench run toy/one"),
     ],
 )
 def test_what_cannot_be_cited_is_told_in_one_sentence(claims, arguments, sentence):

@@ -298,6 +298,13 @@ def test_seeds_depend_on_experiment_case_and_replicate_alone():
     assert new("a").seed() == 1705648830  # for ever: a change of seeds is a change of every result
 
 
+def test_shapes_that_differ_are_told():
+    with pytest.raises(EvidenceError, match=r"differ: measured \(3,\), compared with \(2,\); give one shape"):
+        new().at_most("error", [1.0, 2.0, 3.0], [1.0, 2.0])
+    with pytest.raises(EvidenceError, match=r"differ: measured \(3,\), tolerance \(2,\)"):
+        new().close("error", [1.0, 2.0, 3.0], 1.0, [1.0, 2.0])
+
+
 def test_a_control_draws_the_seeds_of_the_case_that_it_changes():
     claim = Claim("toy/claim", source=Source(Document("talk", "A talk"), "slide 1"), printed="x", expected="holds")
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from eosbench.report.notation import authors, one_line
+from eosbench.report.notation import authors, one_line, plural
 from eosbench.report.results import ClaimResult, Results
 
 _VERDICTS = ("holds", "corrected", "refuted", "inconclusive")
@@ -30,15 +30,26 @@ def citation(claim: ClaimResult, results: Results) -> Citation | None:
     told = [f"{by}“{one_line(source.title)}”", source.year, one_line(source.version), one_line(source.place)]
     stated = ", ".join(str(part) for part in told if part)
     run = ", ".join([_program(results), *filter(None, [_commit(results), _date(results)])])
-    fields = {
-        "title": f"{{{braced(f'Verdict on {claim.id}: {graded}')}}}",
+    fields = _fields(results, f"Verdict on {claim.id}: {graded}", f"Stated in {stated}")
+    said = graded if claim.verdict == "holds" else f"is {graded}"
+    return Citation(f"{run}: {one_line(claim.id)} {said}. Stated in {stated}.", entry(claim.id, fields))
+
+
+def citation_of_all(results: Results) -> str:
+    """A BibTeX entry for the verdicts of a run together."""
+    counts = ", ".join(f"{n} {verdict}" for verdict, n in results.verdicts.items())
+    title = f"Verdicts on {plural(len(results.claims), 'statement')} about the edge of stability"
+    return entry("eosbench-verdicts", _fields(results, title, f"Verdicts: {counts}"))
+
+
+def _fields(results: Results, title: str, note: str) -> dict[str, str]:
+    return {
+        "title": f"{{{braced(title)}}}",
         "year": _date(results)[:4],
         "date": _date(results),
         "howpublished": braced(", ".join(filter(None, [_program(results), _commit(results)]))),
-        "note": braced(f"Stated in {stated}"),
+        "note": braced(note),
     }
-    said = graded if claim.verdict == "holds" else f"is {graded}"
-    return Citation(f"{run}: {one_line(claim.id)} {said}. Stated in {stated}.", entry(claim.id, fields))
 
 
 def entry(key: str, fields: dict[str, str]) -> str:

@@ -2,7 +2,9 @@
 
 import re
 
+from eosbench.claim import Verdict
 from eosbench.records import SEVERITIES, VERDICTS
+from eosbench.report.cite import citation_of_all
 from eosbench.report.index import Document, Section, documents
 from eosbench.report.notation import authors, bound, case_name, clip, comparison, digits, interval, one_line
 from eosbench.report.notices import headline, notices
@@ -32,7 +34,9 @@ def page(results: Results) -> str:
         "",
     ]
     if results.claims:
-        lines += ["## In the order of each document", ""]
+        met = [word for word in VERDICTS if word in results.verdicts]
+        legend = ", ".join(f"{_mark(word)} {word}" for word in met)
+        lines += ["## In the order of each document", "", f"{legend}.", ""]
         lines += [line for document in documents(results) for line in _contents(document)]
     differing = _errata(results, level=3)
     if differing:
@@ -48,9 +52,44 @@ def errata(results: Results) -> str:
         "Statements that the evidence contradicts as they are printed in the document cited. A talk, a poster or a "
         "review may carry a slip that the paper behind it does not.",
         "",
-        *(_errata(results, level=2) or ["None."]),
+    ]
+    if not results.differing:
+        return "\n".join([*lines, "None.\n"])
+    lines += [
+        *_by_document(results),
+        *_errata(results, level=2),
+        "## How to cite",
+        "",
+        "`eosbench run ID` and then `eosbench cite ID` give a sentence and a BibTeX entry for one verdict, of your own run. "
+        "The verdicts of this page and of all other claims, together:",
+        "",
+        f"```bibtex\n{citation_of_all(results)}```",
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _by_document(results: Results) -> list[str]:
+    """For each document the statements that are not true as printed, with links to what is said of them."""
+    differing = {claim.id for claims in results.differing.values() for claim in claims}
+    lines = ["## By document", ""]
+    for document in documents(results):
+        links = [
+            f"[{_code(claim.id)}](#{_anchor(_erratum_heading(claim))}) {_outcome(claim)}"
+            for claim in document.claims
+            if claim.id in differing
+        ]
+        if links:
+            lines.append(f"- {_text(document.source.title)}: {'; '.join(links)}")
+    return [*lines, ""]
+
+
+def _outcome(claim: ClaimResult) -> str:
+    return claim.verdict + (f", {claim.severity}" if claim.severity else "")
+
+
+def _anchor(heading: str) -> str:
+    """The name that renderers of Markdown give a heading, to be linked."""
+    return re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-")
 
 
 def constants(results: Results) -> str:
@@ -138,7 +177,7 @@ def _row(claim: ClaimResult) -> str:
     constants = "; ".join([*shown, *(f"{name}: {found}" for _, name, _, found, _ in _fractions(claim))])
     cells = (
         _code(claim.id),
-        f"{_symbol(claim)} {claim.verdict}" + (f", {claim.severity}" if claim.severity else ""),
+        f"{_symbol(claim)} {_outcome(claim)}",
         claim.judgement.grade or "–",
         _text(claim.claim.expected) + (" **DRIFT**" if claim.drift else ""),
         f"{claim.satisfied}/{len(claim.of_role('case'))}",
@@ -182,14 +221,22 @@ def _stated(claim: ClaimResult) -> str:
 
 
 def _symbol(claim: ClaimResult) -> str:
-    return VERDICTS[claim.verdict].symbol.replace("*", r"\*")
+    return _mark(claim.verdict)
+
+
+def _mark(verdict: Verdict) -> str:
+    return VERDICTS[verdict].symbol.replace("*", r"\*")
+
+
+def _erratum_heading(claim: ClaimResult) -> str:
+    return f"{_code(claim.id)}: {claim.verdict}"
 
 
 def _erratum(claim: ClaimResult, level: int) -> list[str]:
     printed, corrected = claim.claim.printed, claim.claim.corrected
     source = claim.claim.source
     lines = [
-        f"{level * '#'} {_code(claim.id)}: {claim.verdict}",
+        f"{level * '#'} {_erratum_heading(claim)}",
         "",
         f"As printed in {_text(source.title)}, {_text(source.place)}:",
         "",

@@ -13,7 +13,8 @@ from eosbench.report.results import ClaimResult, Results
 
 _NAMED = 8  # lost cases and the like are named up to this many; the report has them all
 _WIDEST = 100
-_READABLE = 20  # columns that an id needs
+_ID = 40  # columns up to which the first of a table, mostly ids to be copied, is not broken
+_CELL = 24  # columns that a cell with words needs to be readable
 
 
 def columns() -> int:
@@ -24,14 +25,17 @@ def columns() -> int:
 def table(shown: Mapping[str, Sequence[str]], width: int, dispensable: Sequence[str] = ()) -> str:
     """A table of these columns by their heads, the widest of them wrapped where it would not fit into `width`.
 
-    Where the first would have too little room, those that are dispensable go, in this order.
+    The first is wrapped last. Where the others would be hard to read, those that are dispensable go, in this order.
     """
     for name in dispensable:
-        if _most(shown, width) < min(_READABLE, max(map(len, next(iter(shown.values()))))):
+        if _narrowest(shown, width) < _CELL:
             shown = {head: cells for head, cells in shown.items() if head != name}
-    most = _most(shown, width)
+    limits = _limits(shown, width)
     rows = [
-        [cell if len(cell) <= most else "\n".join(textwrap.wrap(cell, most)) for cell in row]
+        [
+            cell if len(cell) <= most else "\n".join(textwrap.wrap(cell, most))
+            for cell, most in zip(row, limits, strict=True)
+        ]
         for row in zip(*shown.values(), strict=True)
     ]
     # Not as tabulate's own headers, which take two more columns each.
@@ -39,12 +43,31 @@ def table(shown: Mapping[str, Sequence[str]], width: int, dispensable: Sequence[
     return "\n".join([lines[0], "─" * max(map(len, lines)), *lines[1:]])
 
 
-def _most(shown: Mapping[str, Sequence[str]], width: int) -> int:
-    """The most that a column may take for the table to fit; a head is not broken."""
+def _limits(shown: Mapping[str, Sequence[str]], width: int) -> list[int]:
+    """The most that each column may take for the table to fit; a head is not broken."""
     widths = [max(map(len, (head, *cells))) for head, cells in shown.items()]
+    heads = list(map(len, shown))
     room = width - 2 * (len(widths) - 1)
-    fitting = (most for most in range(max(widths), 0, -1) if sum(min(most, own) for own in widths) <= room)
-    return max(next(fitting, 0), *map(len, shown))
+    kept = min(widths[0], _ID)
+    first = [kept] if kept + sum(heads[1:]) <= room else []  # if it cannot be kept whole it is wrapped as all others
+    rest, least = widths[len(first) :], heads[len(first) :]
+    fitting = (most for most in range(max(rest, default=0), 0, -1) if _sum(most, rest, least) <= room - sum(first))
+    most = next(fitting, 0)
+    return first + [max(most, head) for head in least]
+
+
+def _sum(most: int, widths: Sequence[int], heads: Sequence[int]) -> int:
+    return sum(min(max(most, head), own) for own, head in zip(widths, heads, strict=True))
+
+
+def _narrowest(shown: Mapping[str, Sequence[str]], width: int) -> int:
+    """The columns of the narrowest cell that would be wrapped; as many as there are where none would."""
+    wrapped = [
+        most
+        for most, (head, cells) in zip(_limits(shown, width), shown.items(), strict=True)
+        if max(map(len, (head, *cells))) > most
+    ]
+    return min(wrapped, default=width)
 
 
 def summary(results: Results, width: int | None = None) -> str:

@@ -1,5 +1,7 @@
 import re
 
+from markdown.extensions.toc import slugify
+
 from eosbench.report import read
 from eosbench.report.markdown import constants, errata, page
 
@@ -43,7 +45,21 @@ def test_errata_are_grouped_by_severity_and_the_news_is_first(whole):
 
 def test_a_file_without_severities_has_all_errata_below_one_heading(whole):
     whole.write_text(re.sub(r'"severity": "[a-z ]+", ', "", whole.read_text(encoding="utf-8")), encoding="utf-8")
-    assert re.findall("^## .*", errata(read(whole)), re.MULTILINE) == ["## No severity is told"]
+    assert re.findall("^## .*", errata(read(whole)), re.MULTILINE) == [
+        "## By document",
+        "## No severity is told",
+        "## How to cite",
+    ]
+
+
+def test_of_each_document_links_lead_to_what_is_wrong_in_it(whole):
+    text = errata(read(whole))
+    by_document = text.split("## By document")[1].split("\n## ")[0]
+    assert "Deep Learning (talk): [`edge/every-step-size`](#" in by_document
+    headings = re.findall(r"^### (.*)$", text, re.MULTILINE)
+    rendered = {slugify(heading.replace("`", ""), "-") for heading in headings}
+    assert set(re.findall(r"\]\(#(.*?)\)", by_document)) == rendered
+    assert "@misc{eosbench-verdicts," in text
 
 
 def test_without_errata_the_page_says_so(recorder, tmp_path):

@@ -57,7 +57,7 @@ def test_columns_that_others_can_do_without_go_where_the_terminal_is_narrow(trou
         monkeypatch.setenv("COLUMNS", str(width))
         heads[width] = summary(read(troubled)).splitlines()[0].split()
     assert heads[60] == ["Claim", "Verdict", "Expected", "Cases"]
-    assert heads[80] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Controls"]
+    assert heads[80] == ["Claim", "Verdict", "Expected", "Cases", "Controls"]
     assert heads[100] == heads[200] == ["Claim", "Verdict", "Grade", "Expected", "Cases", "Slack", "Controls"]
 
 
