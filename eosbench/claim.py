@@ -185,8 +185,8 @@ class Claim:
 
         Args:
             controls: name -> parameters; the same function with one hypothesis broken on purpose. It fires when the
-                reading is `violated`. What it does not set has the first value of its axis, or its default, and its seeds are
-                those of the first case.
+                reading is `violated`. What it does not set has the first value of its axis, or its default, and its
+                seeds are those of the first case.
             positive_controls: name -> parameters; for a claim that is refuted, a place where the function is satisfied.
             proves: it proves the statement, or its corrected form, for the whole range that this declares. The claim's
                 grade is then that of the checks that prove, whatever is measured beside them.

@@ -270,7 +270,8 @@ def cite(
     directory: Annotated[
         Path,
         typer.Argument(
-            metavar="[DIR]", help="The directory of a report, whose partial/ is looked into as well; or an evidence.jsonl."
+            metavar="[DIR]",
+            help="The directory of a report, whose partial/ is looked into as well; or an evidence.jsonl.",
         ),
     ] = Path("claims-report"),
 ) -> None:
@@ -411,7 +412,9 @@ def new(
         _refuse(f"{path} cannot be written ({problem.strerror}); name another directory with --claims DIR")
     print(f"{path} is written. It runs as it is: pytest {path}")
     if others:
-        print(f"To be filled in as well: {', '.join(str(file) for file in others)}")
+        here = Path.cwd()
+        shown = [str(file.relative_to(here) if file.is_relative_to(here) else file) for file in others]
+        print(f"To be filled in as well: {', '.join(shown)}")
 
 
 @app.command()

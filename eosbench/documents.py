@@ -32,10 +32,10 @@ class Document:
     """Something that makes statements: a paper, a talk, a poster, a review.
 
     `key` is short and unique among the documents of a report; `title` is what a reader sees. What is known of `authors`
-    (all joined by "and", as in BibTeX, without a comma), `year`, `url` and the `version` that was read ("arXiv v2", a date) goes into
-    the report's list of sources. `contents` are the places of the document in its order, such as "Section 2" and
-    "Theorem 4.4", and `not_encoded` are statements that no claim checks: by both the report lists the claims a second
-    time, as a reader of the document looks for them.
+    (all joined by "and", as in BibTeX, without a comma), `year`, `url` and the `version` that was read ("arXiv v2", a
+    date) goes into the report's list of sources. `contents` are the places of the document in its order, such as
+    "Section 2" and "Theorem 4.4", and `not_encoded` are statements that no claim checks: by both the report lists the
+    claims a second time, as a reader of the document looks for them.
     """
 
     key: str
@@ -113,7 +113,7 @@ def described(document: Document, file: Path) -> str:
         f"[{document.key}]\n"
         f"title = {title}\n"
         'authors = "TODO: A. Author and B. Author"\n'
-        "# year, url and version = what was read, such as \"arXiv v2\"\n"
+        '# year, url and version = what was read, such as "arXiv v2"\n'
         f"contents = [{', '.join(contents)}]\n"
     )
     if not file.exists():
@@ -167,8 +167,8 @@ def _document(key: str, table: Any) -> Document:
             raise DocumentError(f" gives the document {key!r} {name} = {value!r}; give {_KINDS[name].format(key=key)}")
     if "," in table.get("authors", ""):
         raise DocumentError(
-            f' gives the document {key!r} authors = {table["authors"]!r}; write "A. Author and B. Author and C. Author", '
-            "as in BibTeX and without a comma"
+            f" gives the document {key!r} authors = {table['authors']!r}; "
+            'write "A. Author and B. Author and C. Author", as in BibTeX and without a comma'
         )
     contents = tuple(table.get("contents", ()))
     if twice := next((entry for entry in contents if contents.count(entry) > 1), None):

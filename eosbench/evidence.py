@@ -374,9 +374,15 @@ class Evidence:
         except ValueError as problem:
             if isinstance(problem, EvidenceError):
                 raise
-            compared = {"measured": measured, "compared with": predicted, "tolerance": tolerance, "uncertainty": uncertainty}
-            shapes = ", ".join(f"{what} {np.shape(value)}" for what, value in compared.items() if np.shape(value))
-            raise EvidenceError(f"{name!r}: the shapes differ: {shapes}; give one shape, or single numbers") from None
+            compared = {
+                "measured": measured,
+                "compared with": predicted,
+                "tolerance": tolerance,
+                "uncertainty": uncertainty,
+            }
+            shapes = {what: np.asarray(value).shape for what, value in compared.items()}
+            told = ", ".join(f"{what} {shape}" for what, shape in shapes.items() if shape)
+            raise EvidenceError(f"{name!r}: the shapes differ: {told}; give one shape, or single numbers") from None
         m, p, tol, unc = (np.ravel(values).astype(float) for values in (m, p, tol, unc))
         with np.errstate(invalid="ignore", over="ignore"):
             match KINDS[kind].sign:

@@ -96,7 +96,7 @@ def test_what_is_read_fits_the_terminal(claims, monkeypatch, width):
     listed, shown = call("list").stdout.splitlines(), call("show", name).stdout.splitlines()
     assert max(map(len, (*listed, *shown))) <= width
     assert len(listed[1]) > width - 12
-    assert (width == 60) == ("place" not in listed[0])
+    assert (width < 100) == ("place" not in listed[0])
 
 
 def test_show(claims):
@@ -217,9 +217,13 @@ def test_a_verdict_is_cited_from_a_report(claims):
 
 
 def test_a_verdict_is_cited_from_a_partial_report_too(claims):
-    assert call("run", "toy/one").exit_code == 0
+    assert call("run", "toy/one", "--report", "claims-report/partial").exit_code == 0
     assert not (claims / "claims-report" / "evidence.jsonl").exists()
-    assert call("cite", "toy/one").stdout.splitlines()[0].endswith(": toy/one holds, measured. Stated in “A talk”, slide 1.")
+    assert (
+        call("cite", "toy/one")
+        .stdout.splitlines()[0]
+        .endswith(": toy/one holds, measured. Stated in “A talk”, slide 1.")
+    )
 
 
 @pytest.mark.parametrize(

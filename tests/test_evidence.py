@@ -308,7 +308,7 @@ def test_shapes_that_differ_are_told():
 def test_a_control_draws_the_seeds_of_the_case_that_it_changes():
     claim = Claim("toy/claim", source=Source(Document("talk", "A talk"), "slide 1"), printed="x", expected="holds")
 
-    @claim.check(eta=[1.0, 2.0], controls={"more": dict(eta=3.0), "less": dict(off=0.1)})
+    @claim.check(eta=[1.0, 2.0], controls={"more": {"eta": 3.0}, "less": {"off": 0.1}})
     def test_it(evidence, eta, off=0.0):
         pass
 

@@ -58,7 +58,8 @@ def test_a_claim_stands_directly_above_its_checks_under_its_name(file):
 def test_every_document_is_described_once_and_cited():
     cited = {claim.source.document.key for file in FILES for claim in read_claims(CLAIMS / file)}
     assert cited == set(tomllib.loads((CLAIMS / "documents.toml").read_text()))
-    assert not [file for file in FILES if "Document(" in (CLAIMS / file).read_text()]
+    own = [file for file in FILES if "Document(" in (CLAIMS / file).read_text()]
+    assert not own, f"describe the document in claims/documents.toml, and name it by its key in {', '.join(own)}"
 
 
 DOCUMENTS = {claim.source.document.key: claim.source.document for file in FILES for claim in read_claims(CLAIMS / file)}
@@ -69,7 +70,8 @@ def test_every_claim_is_in_a_section_of_its_document(file):
     for claim in read_claims(CLAIMS / file):
         contents = claim.source.document.contents
         assert section_of(claim.source.place, contents), (
-            f"{claim.id}: {claim.source.place!r} begins with none of {contents}"
+            f"{claim.id}: {claim.source.place!r} begins with none of {contents}, the contents that "
+            f"claims/documents.toml gives {claim.source.document.key}; add it there"
         )
 
 
@@ -88,8 +90,8 @@ def test_what_the_project_states_itself_is_printed_on_its_page():
     page = " ".join((CLAIMS.parent / "docs" / "statements.md").read_text(encoding="utf-8").split())
     own = [claim for file in FILES for claim in read_claims(CLAIMS / file) if claim.source.document.key == OWN]
     assert own
-    assert [claim.id for claim in own if " ".join(claim.printed.split()) not in page] == []
-    assert [claim.id for claim in own if f"`{claim.id}`" not in page] == []
+    missing = [claim.id for claim in own if " ".join(claim.printed.split()) not in page or f"`{claim.id}`" not in page]
+    assert not missing, f"print id and statement of {', '.join(missing)} in docs/statements.md, to the letter"
 
 
 def test_the_claims_named_in_a_reason_exist():
@@ -120,4 +122,5 @@ def test_a_copy_elsewhere_is_collected(copied, file, mode, tmp_path):
 
 def test_nothing_is_left_to_be_filled_in():
     files = [*CLAIMS.rglob("*.py"), CLAIMS / "documents.toml"]
-    assert [str(file.relative_to(CLAIMS)) for file in files if "TODO" in file.read_text(encoding="utf-8")] == []
+    left = [str(file.relative_to(CLAIMS)) for file in files if "TODO" in file.read_text(encoding="utf-8")]
+    assert not left, f"fill in each TODO of {', '.join(left)}"

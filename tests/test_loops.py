@@ -57,7 +57,9 @@ def test_each_loop_is_short_and_told_of():
 
 
 PAGE = LOOPS[0].parents[1] / "your-own-loop.md"
-OF_NNX, OF_TRAIN, OF_BATCHES = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+OF_NNX, OF_TRAIN, OF_BATCHES, OF_ADAM, OF_OWN = re.findall(
+    r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL
+)
 
 
 def ran(*codes):
@@ -103,3 +105,33 @@ def test_the_loop_on_mini_batches_measures_what_numpy_does(capsys):
         _, _, along = after["step"](after["params"], after["state"], (x.astype("f4"), y.astype("f4")))
     g = 2 / y.size * x.T @ (x @ w - y)
     np.testing.assert_allclose(along, 2 / y.size * np.sum((x @ g) ** 2) / np.sum(g**2), rtol=1e-4)
+
+
+def test_the_loop_of_adam_on_mini_batches_measures_what_numpy_does(capsys):
+    after = ran(OF_TRAIN, OF_BATCHES, OF_ADAM)
+    told = capsys.readouterr().out.splitlines()[-4:]
+    assert [line.partition(":")[0] for line in told] == ["step 0", "step 10", "step 20", "step 30"]
+    params, state = after["params"], after["state"]
+    with jax.numpy_dtype_promotion("standard"):
+        track, _ = after["measure"](params, state, after["memory"])
+
+    x, y = np.asarray(after["x"], float), np.asarray(after["y"], float)
+    hessian = 2 / y.size * x.T @ x  # of the weights of each output
+    gradient = 2 / y.size * x.T @ (x @ np.asarray(params["w"], float) - y)
+    adam = state[0]
+    t = int(adam.count) + 1  # that of the state which has seen the gradient at the point
+    seen = 0.999 * np.asarray(adam.nu["w"], float) + 0.001 * gradient**2
+    p = (1 - 0.9 ** (t + 1)) * (np.sqrt(0.999 * seen / (1 - 0.999 ** (t + 1))) + 1e-8)
+    largest = max(np.linalg.eigvalsh(hessian / np.sqrt(np.outer(column, column)))[-1] for column in p.T)
+    np.testing.assert_allclose(track.values[0], largest * 0.01 / 38, rtol=2e-3)
+
+
+def test_probes_of_ones_own_measure_what_numpy_does(capsys):
+    after = ran(OF_TRAIN, OF_BATCHES, OF_OWN)
+    assert capsys.readouterr().out.splitlines()[-1].startswith("along the gradient ")
+    x, y = np.asarray(after["x"], float), np.asarray(after["y"], float)
+    hessian = 2 / y.size * x.T @ x
+    start = -2 / y.size * x.T @ y
+    records = after["run"].probes
+    np.testing.assert_allclose(records["along"][0], np.sum(start * (hessian @ start)) / np.sum(start**2), rtol=1e-5)
+    np.testing.assert_allclose(records["preconditioned"].values[:, 0], 0.5 * np.linalg.eigvalsh(hessian)[-1], rtol=1e-3)

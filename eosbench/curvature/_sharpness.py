@@ -48,7 +48,8 @@ def sharpness(
         args: what `loss` takes after `params`, such as data.
         k: how many eigenvalues, at most p. Blocks of k vectors are iterated, so a k-fold eigenvalue is found k times.
         rtol: errors up to rtol |value| + a few eps norm(H) are accepted, between 0 and 1.
-        max_hvps: largest number of Hessian-vector products, by default 2000 (up to 256 parameters take the dense path with p of them).
+        max_hvps: largest number of Hessian-vector products, by default 2000 (up to 256 parameters take the dense path
+            with p of them).
         throw: whether a solve that did not converge raises; otherwise it is the caller who looks at `converged`.
         key: for the random start; a fixed one by default, so that the same call gives the same value.
 
@@ -84,7 +85,8 @@ def _remedy(spectrum: Spectrum) -> str:
             "are infinite; or take other params."
         )
     reached = f"Largest error {float(spectrum.errors.max()):.2g} after {int(spectrum.hvps)} products"
-    return f"{reached}; raise max_hvps (or rtol, where the loss computes in half precision), or look at it with throw=False."
+    remedy = "raise max_hvps (or rtol, where the loss computes in half precision), or look at it with throw=False"
+    return f"{reached}; {remedy}."
 
 
 @compiled

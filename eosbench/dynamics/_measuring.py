@@ -209,7 +209,8 @@ def readings(probes: Any, batches: bool) -> dict[str, Reading]:
             )
         if not has_memory(probe) and not callable(probe):
             raise TypeError(
-                f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, or a function of the parameters."
+                f"probes[{name!r}] is a {type(probe).__name__}: it must be a probe, with init(point) and "
+                "measure(point, memory), or a function of the parameters."
             )
         found[name] = Reading(every, on_batch, probe)
     return found

@@ -60,8 +60,8 @@ def errata(results: Results) -> str:
         *_errata(results, level=2),
         "## How to cite",
         "",
-        "`eosbench run ID` and then `eosbench cite ID` give a sentence and a BibTeX entry for one verdict, of your own run. "
-        "The verdicts of this page and of all other claims, together:",
+        "`eosbench run ID` and then `eosbench cite ID` give a sentence and a BibTeX entry for one verdict, of your own "
+        "run. The verdicts of this page and of all other claims, together:",
         "",
         f"```bibtex\n{citation_of_all(results)}```",
     ]

@@ -1,4 +1,4 @@
-"""Plants errors, prints which were noticed, and fails if one survives: `python -m tests.sabotage [--again] [words]`.
+"""Plants errors, prints which were noticed, and fails if one survives.
 
 Words choose the errors whose description, file or run contains one of them. Of these, those are planted that are new or
 were changed since they were planted last; all of them with `--again`. What became of each is kept in
@@ -6,6 +6,7 @@ docs/results/sabotage.json as soon as it is known, so that a run that is interru
 it shows it.
 """
 
+import argparse
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -19,10 +20,14 @@ AT_ONCE = 2
 
 def main(arguments: list[str]) -> int:
     """Plant the chosen errors, two at a time."""
-    words = [word for word in arguments if word != "--again"]
+    parser = argparse.ArgumentParser(prog="python -m tests.sabotage", description=__doc__)
+    parser.add_argument("words", nargs="*", help="Plant those errors alone that have one of these words.")
+    parser.add_argument("--again", action="store_true", help="Plant also what was planted before.")
+    asked = parser.parse_args(arguments)
+    words = asked.words
     everything, seen, commit = plants(), record.read(), record.commit()
     chosen = [plant for plant in everything if not words or any(word in repr(plant) for word in words)]
-    if "--again" not in arguments:
+    if not asked.again:
         chosen = [plant for plant in chosen if not record.is_seen(plant, seen)]
     survivors: list[Plant] = []
     with tempfile.TemporaryDirectory() as compiled, ThreadPoolExecutor(AT_ONCE) as pool:
@@ -41,7 +46,8 @@ def main(arguments: list[str]) -> int:
         print(f"  {plant.error}  ({plant.file}, pytest {plant.noticed_by})")
     survived = [plant for plant in everything if record.is_seen(plant, seen) and not seen[plant.error].noticed]
     unseen = [plant for plant in everything if not record.is_seen(plant, seen)]
-    print(f"Of all {len(everything)}: {len(survived)} survived when they were planted last, {len(unseen)} never were.")
+    told = f"{len(survived)} survived when they were planted last, {len(unseen)} are new or changed"
+    print(f"Of all {len(everything)}: {told}.")
     return 1 if survivors else 0
 
 
