@@ -1,12 +1,14 @@
 """Losses of a product xy, the law for the end of the edge, and gradient descent on the two factors."""
 
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from eosbench.dynamics import amplitude_law, scalar_derivatives
 
@@ -31,13 +33,14 @@ def two_squares(z):
     return (1 - z**2) ** 2 / 4
 
 
+def cross_entropy(p, z):
+    """Of one sample of logit z whose label is 1 with probability p."""
+    return jnp.logaddexp(0.0, z) - p * z
+
+
 def soft_label(p):
-    """Cross entropy of one sample of logit z whose label is 1 with probability p."""
-
-    def loss(z):
-        return jnp.logaddexp(0.0, z) - p * z
-
-    return Loss(loss, float(np.log(p / (1 - p))))
+    """One program for every p, which is an argument of what is compiled."""
+    return Loss(Partial(cross_entropy, np.asarray(p)), float(np.log(p / (1 - p))))
 
 
 LOSSES = {
@@ -94,7 +97,7 @@ def factors_of(z, balance):
     return np.stack([x, z / x], -1)
 
 
-@partial(jax.jit, static_argnames=("loss", "records"))
+@eqx.filter_jit
 def descend(loss, factors, eta, every, records=1):
     """Factors and those one step later, after each `every` steps of gradient descent, `records` times, for each run."""
 
@@ -111,7 +114,7 @@ def descend(loss, factors, eta, every, records=1):
     return jax.vmap(run)(factors, eta, every)
 
 
-@partial(jax.jit, static_argnames="loss")
+@eqx.filter_jit
 def sharpness(loss, factors):
     """The largest eigenvalue of the Hessian in all factors, at each of these points."""
     return jax.vmap(lambda w: jnp.linalg.eigvalsh(jax.hessian(lambda w: loss(jnp.prod(w)))(w))[-1])(factors)

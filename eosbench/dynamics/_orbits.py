@@ -66,11 +66,11 @@ def scalar_derivatives(
     function: Callable[[Float[Array, ""]], Float[Array, ""]], x: Float[ArrayLike, ""], order: int = 4
 ) -> Float[np.ndarray, "order"]:
     """The derivatives of a function of one variable at x, of order 1 to `order`."""
-    values = []
+    functions = [function]
     for _ in range(order):
-        function = jax.grad(function)
-        values.append(function(jnp.asarray(x, float)))
-    return np.array(values)
+        functions.append(jax.grad(functions[-1]))
+    # One program: operation by operation most of the time would go into compiling them one by one.
+    return np.asarray(jax.jit(lambda x: jnp.stack([of(x) for of in functions[1:]]))(jnp.asarray(x, float)))
 
 
 def amplitude_law(derivatives: Float[ArrayLike, "4"]) -> float:

@@ -193,10 +193,12 @@ class Recorder:
             )
         )
         documents = {claim.source.document.key: document_line(claim.source.document) for claim, _ in beside}
-        reached = {name: digest(config.rootpath / name, config) for name in {claim.file for claim in plan.claims}}
+        # Of a part nothing is kept for a run after it, so that nobody would read its digests.
+        files = set() if subset else {claim.file for claim in plan.claims}
+        reached = {name: digest(config.rootpath / name, config) for name in files}
         lines: list[Line] = [
             *(documents | kept.documents | plan.documents).values(),
-            *(replace(claim, reach=reached[claim.file]) for claim in plan.claims),
+            *(replace(claim, reach=reached.get(claim.file)) for claim in plan.claims),
             *plan.cases,
             *collect_errors,
             *(claim_line(claim, file) for claim, file in beside),
