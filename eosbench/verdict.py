@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from eosbench.claim import Role, Verdict
 from eosbench.records import (
@@ -154,6 +155,12 @@ def _verdict(claim: ClaimLine, cases: Sequence[CaseRecord]) -> tuple[Verdict, li
     doubts += [f"{_why(case, 'violated')}, in a check that has no positive control" for case in steps]
     doubts += [f"{_name(case)} did not fire: it reads {case.reading}{_unshown(case)}" for case in unfired]
     doubts += [
+        f"{_name(case)} meets every hypothesis, on the axes of the grid, and is violated: that would be a "
+        "counterexample; require the hypothesis that it breaks"
+        for case in done
+        if case.role == "control" and case.fired and _within_the_hypotheses(case, cases)
+    ]
+    doubts += [
         f"the counterexample {_name(case)} reads {case.reading}, so the printed form is not shown wrong{_unshown(case)}"
         for case in done
         if case.role == "counterexample" and case.reading != "violated"
@@ -174,6 +181,22 @@ def _verdict(claim: ClaimLine, cases: Sequence[CaseRecord]) -> tuple[Verdict, li
     if not any(case.is_control for case in cases):
         return "inconclusive", ["it has no control"]
     return ("corrected" if claim.corrected and counterexamples else "holds"), []
+
+
+def _within_the_hypotheses(control: CaseRecord, cases: Iterable[CaseRecord]) -> bool:
+    """Whether a control is what a case could be: it differs on axes of the grid alone, and meets all that is required.
+
+    Of a check that requires nothing it cannot be known.
+    """
+    values: dict[str, list[Any]] = {}
+    for case in cases:
+        if case.role == "case" and case.check == control.check:
+            for name, value in case.params.items():
+                values.setdefault(name, []).append(value)
+    changed = [name for name, value in control.params.items() if value not in values.get(name, [])]
+    on_axes = all(any(value != values[name][0] for value in values.get(name, [])) for name in changed)
+    told = control.hypotheses
+    return bool(changed) and on_axes and bool(told) and all(each.met for each in told)
 
 
 def _vacuous(claim: ClaimLine, done: Iterable[CaseRecord]) -> list[str]:

@@ -206,3 +206,21 @@ def test_a_case_passes_where_the_expected_verdict_stays_in_reach():
     assert "violated" in wanted("case", "refuted")
     assert wanted("control", "refuted") == wanted("counterexample", "corrected") == ("violated",)
     assert wanted("positive control", "refuted") == ("satisfied",)
+
+
+@pytest.mark.parametrize(
+    ("control", "hypotheses", "verdict"),
+    [
+        ({"eta": 3.0}, [True], "inconclusive"),
+        ({"eta": 3.0}, [True, False], "holds"),
+        ({"eta": 3.0, "off": 0.1}, [True], "holds"),
+        ({"eta": 3.0}, [], "holds"),
+        ({"eta": 1.0}, [True], "holds"),
+    ],
+)
+def test_a_control_that_breaks_nothing_would_be_a_counterexample(control, hypotheses, verdict):
+    records = [*(Requires("eta < 2", met) for met in hypotheses), record("violated")]
+    fired = case("violated", "control", label="control: more", params=control, records=records)
+    judgement = judge(CLAIM, [case(params={"eta": 1.0}), case(params={"eta": 1.5}), fired])
+    assert judgement.verdict == verdict
+    assert ("meets every hypothesis" in " ".join(judgement.reasons)) == (verdict == "inconclusive")

@@ -43,6 +43,7 @@ def test_the_factors_become_equal(evidence, eta):
 @scalar.check(eta=[1.01, 1.05, 1.10, 1.12, 1.2], controls={"beyond sqrt(5)-1 the orbit has period 4": dict(eta=1.25)})
 def test_two_steps_on_the_orbit_multiply_the_difference_by_3_minus_2_eta(evidence, eta):
     """The factor is not printed; it is the product of `1 + eta (delta² - 1)` over the orbit."""
+    evidence.requires("1 < eta < √5 - 1", 1 < eta < 5**0.5 - 1)
     steps = 3000
     x, y = np.asarray(trajectory(gd_step(scalar_factorization, eta), np.array([1.05, 0.95]), steps)).T
     difference = x - y

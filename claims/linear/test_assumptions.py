@@ -20,13 +20,21 @@ def top_eigenvalues(net, path):
     return jax.lax.map(one, path)
 
 
-def moves_together(seed, scale):
+def moves_together(seed, scale, share):
     """For the first 60 steps whether S and λ_1(M) move the same way, steps that move S by no more than
-    rounding left out."""
+    rounding left out.
+
+    S has this share of the residual's part of the Hessian. Without it S and λ_1(M) are the same number; no start is so
+    large that it may be left in, for on three seeds of twenty they part in one step at any scale.
+    """
     net = network(seed, n=20, d=8)
     units = scale * random_units(16, 8, seed=seed)
     eta = 1.2 * min(scale, 1) ** 2 / np.linalg.eigvalsh(net.gram(units))[-1]
-    S, gram = map(np.asarray, top_eigenvalues(net, trajectory(gd_step(net, eta), units, 60)))
+    path = trajectory(gd_step(net, eta), units, 60)
+    S, gram = map(np.asarray, top_eigenvalues(net, path))
+    if share != 1:
+        parts = (parts_of_the_hessian(net, units) for units in path)
+        S = np.array([np.linalg.eigvalsh(of_f + share * of_residual)[-1] for of_f, of_residual in parts])
     moving = np.abs(np.diff(S)) > 64 * np.finfo(float).eps * S[1:]
     return (np.sign(np.diff(S)) == np.sign(np.diff(gram)))[moving]
 
@@ -47,11 +55,11 @@ assumption_4 = Claim(
 @assumption_4.check(
     replicate=[0, 1, 2, 3, 4],
     controls={"a start so small that the residual's part of the Hessian rules": dict(scale=0.1)},
-    positive_controls={"a start so large that the residual's part hardly counts": dict(scale=3.0)},
+    positive_controls={"without the residual's part of the Hessian": dict(share=0.0)},
 )
-def test_sharpness_and_gram_matrix_move_together(evidence, replicate, scale=1.0):
+def test_sharpness_and_gram_matrix_move_together(evidence, replicate, scale=1.0, share=1.0):
     """Of five runs some are without a step in which they part."""
-    together = moves_together(evidence.seed(replicate), scale)
+    together = moves_together(evidence.seed(replicate), scale, share)
     evidence.at_most("steps of 60 in which S and λ_1(M) move apart", int(np.sum(~together)), 0)
 
 

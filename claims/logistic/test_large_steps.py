@@ -103,6 +103,7 @@ def test_the_iterates_over_the_step_size(evidence, data, times, first=Fraction(1
     points = data_set(data, np.random.default_rng(evidence.seed()))
     run = perceptron(points, Fraction(first))
     evidence.requires("no sample on the boundary", run.least > 0)
+    evidence.requires("eta of 20/δ or more", times >= 20)
     path = np.concatenate([run.path, np.repeat(run.path[-1:], 4, axis=0)])
     eta = times / run.least
     found, _ = descend(points, eta, len(path))

@@ -217,6 +217,7 @@ def test_the_orbit_repels_where_the_rest_is_unbalanced(evidence, ratio, eta=1.1,
     """`ratio` is σ_y/σ_z of the second singular values; near 1.117 the orbit ceases to be stable."""
     evidence.requires("1 < eta < 1.121", 1 < eta < 1.121)
     evidence.requires("eta (1 + λ2) < 2", eta * (1 + second) < 2)
+    evidence.requires("unbalanced by more than 1.12", ratio > 1.12)
     point = map(jnp.asarray, (eta, second, two_cycle(quartic, eta)[0], ratio))
     evidence.at_least("largest Floquet multiplier", float(largest_multiplier(*point)), 1 + 1e-3)
 

@@ -182,6 +182,7 @@ def test_the_condition_along_the_top_eigenvector(evidence, setting, replicate, d
     task, eta = setting
     seen = observe(task, eta, evidence.seed(replicate))
     evidence.requires("along v_1", direction == "top")
+    evidence.requires("a network, not a linear model", task != "linear model")
     if eta > 0.02:
         evidence.requires("at some steps the sharpness is within 3 % of 2/eta", seen.oscillates.any())
     line = ("top", "random").index(direction)

@@ -32,7 +32,8 @@ def citation(claim: ClaimResult, results: Results) -> Citation | None:
     run = ", ".join([_program(results), *filter(None, [_commit(results), _date(results)])])
     fields = _fields(results, f"Verdict on {claim.id}: {graded}", f"Stated in {stated}")
     said = graded if claim.verdict == "holds" else f"is {graded}"
-    return Citation(f"{run}: {one_line(claim.id)} {said}. Stated in {stated}.", entry(claim.id, fields))
+    reason = f" Why it fails as printed: {one_line(claim.why, 1000)}" if claim.why else ""
+    return Citation(f"{run}: {one_line(claim.id)} {said}. Stated in {stated}.{reason}", entry(claim.id, fields))
 
 
 def citation_of_all(results: Results) -> str:

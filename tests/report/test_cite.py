@@ -15,7 +15,8 @@ def test_a_line_has_the_run_the_claim_its_verdict_and_where_it_is_stated(whole):
     assert of(whole, "phase-two/loss-sqrt").line == (
         "eosbench 0.1.0, commit 4be1c07, 2026-11-22: phase-two/loss-sqrt is corrected (wrong constant), measured. "
         "Stated in S. Arora, Z. Li and A. Panigrahi, “Understanding Gradient Descent on Edge of Stability in Deep "
-        "Learning (talk)”, 2022, of July 2022, Theorem 4.8 (2), Phase II, item 2."
+        "Learning (talk)”, 2022, of July 2022, Theorem 4.8 (2), Phase II, item 2. "
+        r"Why it fails as printed: On $\frac12\lambda x^2$ the sum is $\frac12\eta\lambda$."
     )
 
 
