@@ -55,6 +55,21 @@ def test_adam_has_a_scale_instead():
     assert str(found) == (f"edge at l1(G H) = 2, where l1(R H) = 3.8; G from {scale.min():.4g} to {scale.max():.4g}")
 
 
+@NOT_STRICT
+def test_a_parameter_that_never_had_a_gradient_has_the_scale_of_eps_and_the_others_theirs():
+    optimizer, params = optax.adam(ETA, B), jnp.zeros(3)
+    state = optimizer.init(params)
+    for size in [1.0, -3.0]:
+        _, state = optimizer.update(jnp.asarray([size, 0.0, 2 * size]), state, params)
+    found = stability(optimizer, state, params)
+    assert found.kappa == pytest.approx(3.8, rel=1e-9)
+    second = 0.999 * np.asarray(state[0].nu) / (1 - 0.999**3)
+    p = (1 - B**3) * (np.sqrt(second) + 1e-8)
+    np.testing.assert_allclose(found.scale, ETA * (1 - B) / ((1 + B) * p), rtol=1e-4)
+    fresh = stability(optimizer, optimizer.init(params), params)
+    assert fresh.reason.endswith("(in this state: if it is that of init, take some steps first)")
+
+
 @pytest.mark.parametrize("name", ["adabelief", "adan", "decay w, then adam", "schedule_free_adamw"])
 def test_the_line_is_where_bisection_finds_the_full_linearized_step_unstable(thresholds, name):
     (setting,) = (setting for setting in thresholds.THRESHOLDS if setting.name == name)

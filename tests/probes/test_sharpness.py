@@ -176,3 +176,11 @@ def test_a_point_that_is_not_finite_leaves_the_memory_as_it_was():
     track = follow_the_clock(broken, 12)
     np.testing.assert_array_equal(track.converged, np.arange(12) != 5)
     np.testing.assert_allclose(np.delete(track.values[:, 0], 5), 119, rtol=1e-3)
+
+
+def test_a_measurement_without_its_memory_is_refused_where_one_is_carried():
+    point = linearize(lambda x: jnp.sum(jnp.cos(x)), jnp.arange(300.0))
+    with pytest.raises(TypeError, match=r"takes that of probe\.init\(point\)"):
+        Sharpness().measure(point, None)
+    few = linearize(lambda x: jnp.sum(jnp.cosh(x)), jnp.zeros(5))
+    assert Sharpness().measure(few, Sharpness().init(few))[0].values[0] == 1
