@@ -18,6 +18,10 @@ class DocumentError(ValueError):
     """A document is not described, or wrongly. The message is one sentence that names the file and the remedy."""
 
 
+class UnknownDocumentError(DocumentError):
+    """No `documents.toml` describes it."""
+
+
 @dataclass(frozen=True)
 class NotEncoded:
     """A statement of a document that no claim checks: where it stands, what it says in our own words, and why."""
@@ -74,11 +78,12 @@ def find_document(key: str, folder: Path) -> Document:
     """The document of this key in the nearest `documents.toml`, looked for in `folder` and upwards from it.
 
     Raises:
-        DocumentError: if there is no such file, it is damaged, or does not have the key.
+        UnknownDocumentError: if there is no such file, or it does not have the key.
+        DocumentError: if it is damaged.
     """
     file = documents_file(folder)
     if file is None:
-        raise DocumentError(
+        raise UnknownDocumentError(
             f"there is no {FILE_NAME} in {abspath(folder)} or above it to describe the document {key!r}; write one, or "
             "give a Document in place of its key"
         )
@@ -86,7 +91,7 @@ def find_document(key: str, folder: Path) -> Document:
     if key not in known:
         near = difflib.get_close_matches(key, known, n=3, cutoff=0.4)
         hint = f"did you mean {' or '.join(near)}? If not, add it there" if near else "add it there"
-        raise DocumentError(f"{file} does not describe the document {key!r}; {hint}")
+        raise UnknownDocumentError(f"{file} does not describe the document {key!r}; {hint}")
     return known[key]
 
 

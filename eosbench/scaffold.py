@@ -7,7 +7,7 @@ from pathlib import Path
 
 from eosbench.catalogue import left_out
 from eosbench.claim import Claim, ClaimError, Document, Source
-from eosbench.documents import FILE_NAME, DocumentError, described, documents_file, find_document
+from eosbench.documents import FILE_NAME, DocumentError, UnknownDocumentError, described, documents_file, find_document
 
 _FILE = '''"""TODO: what the statements of this file have in common."""
 
@@ -89,8 +89,10 @@ def write_claim(
         if document is not None:
             try:
                 find_document(document, path.parent)
-            except DocumentError as problem:
+            except UnknownDocumentError as problem:
                 raise ClaimError(f'{problem}, or let --title "..." do that') from None
+            except DocumentError as problem:
+                raise ClaimError(str(problem)) from None
         text, documents = claim_file(id, claims, document, place), None
     elif document is None:
         raise ClaimError("a title belongs to a document with a key; give it as --document KEY")

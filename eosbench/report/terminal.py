@@ -13,7 +13,7 @@ from eosbench.report.results import ClaimResult, Results
 
 _NAMED = 8  # lost cases and the like are named up to this many; the report has them all
 _WIDEST = 100
-_ID = 40  # columns up to which the first of a table, mostly ids to be copied, is not broken
+_ID = 34  # columns up to which the first of a table, mostly ids to be copied, is not broken
 _CELL = 24  # columns that a cell with words needs to be readable
 
 
