@@ -97,7 +97,7 @@ def table() -> str:
             times = (f"{seconds / training.gradient_seconds(cards):.1f}", f"{sent:.1%}")
             memory = (f"{tracked / 1e9:.1f}", f"{cold / 1e9:.1f}", fits)
             rows.append([training.name, cards, *memory, f"{seconds:.3g}", *times])
-    headers = ["", "cards", "tracked, GB", "cold, GB", "fits", "s a step", "of its gradients", "sent"]
+    headers = ["network, examples", "cards", "tracked, GB", "cold, GB", "fits", "s a step", "of its gradients", "sent"]
     return tabulate(rows, headers, tablefmt="github", disable_numparse=True)
 
 

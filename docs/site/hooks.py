@@ -101,3 +101,8 @@ def on_page_markdown(markdown, page, config, files):
 def on_page_content(html, page, config, files):
     """The formulas come back as MathML."""
     return re.sub(r"FORMULA(\d+)ENDS", lambda word: page.meta["formulas"][int(word[1])], html)
+
+
+def on_post_page(output, page, config):
+    """The theme's switch of colours is hidden, as they follow the reader's system: the Tab key passes it."""
+    return output.replace('<input class="md-option"', '<input tabindex="-1" class="md-option"')
