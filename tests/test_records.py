@@ -156,7 +156,8 @@ def test_the_page_on_verdicts_has_every_severity_in_the_words_of_the_report():
                 "summary/beats-state-of-the-art": "out of scope",
             },
         ),
-        ("before-0.1.0", "finished", {"balancing/scalar": "corrected", "orbit/composition": "corrected"}),
+        # A control of the first breaks a hypothesis that was not recorded then.
+        ("before-0.1.0", "finished", {"balancing/scalar": "inconclusive", "orbit/composition": "corrected"}),
         ("0.1.0-killed", "killed", {"matrix/balanced-orbit": "broken"}),
     ],
 )
