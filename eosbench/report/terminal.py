@@ -53,6 +53,8 @@ def _limits(shown: Mapping[str, Sequence[str]], width: int) -> list[int]:
     rest, least = widths[len(first) :], heads[len(first) :]
     fitting = (most for most in range(max(rest, default=0), 0, -1) if _sum(most, rest, least) <= room - sum(first))
     most = next(fitting, 0)
+    if first:  # what the others leave is its own
+        first = [min(widths[0], room - _sum(most, rest, least))]
     return first + [max(most, head) for head in least]
 
 
