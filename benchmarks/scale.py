@@ -6,7 +6,7 @@ Each number of devices is a process of its own, for XLA is told of them before i
 machine, so that no time is told: it would be that of the machine.
 
 Tanh MLP 16-64-48-4 (ragged: 16-64-51-4, with a layer that no mesh divides) with 64 samples, split over the devices;
-float32, gradient descent with eta = 0.8. Parameters are replicated, split over the devices of their samples (FSDP), or
+gradient descent with eta = 0.8, in float32 and, for the products alone, in float64. Parameters are replicated, split over the devices of their samples (FSDP), or
 on a mesh of two axes with the hidden layer split over the second (2-D). The oracle is an eigendecomposition in double
 precision.
 
@@ -70,13 +70,15 @@ def environment(devices: int) -> dict[str, str]:
 def agreement() -> None:
     from tabulate import tabulate
 
-    one = {ragged: on(1, "measured", "one", "Auto", ragged) for ragged in (False, True)}
+    cases = [(ragged, double) for ragged in (False, True) for double in (False, True)]
+    one = {case: on(1, "measured", "one", "Auto", *case) for case in cases}
     rows = []
     for devices in DEVICES:
         for place in PLACES:
             for kind in KINDS:
                 for ragged in (False, True):
-                    reference, found = one[ragged], on(devices, "measured", place, kind, ragged)
+                    reference, found = one[ragged, False], on(devices, "measured", place, kind, ragged, False)
+                    in_double = on(devices, "measured", place, kind, ragged, True)
                     norm = reference["norm"]
                     tracked = max(abs(a - b) for a, b in zip(found["tracked"], reference["tracked"], strict=True))
                     rows.append(
@@ -89,13 +91,14 @@ def agreement() -> None:
                             f"{found['cold_products']} ({reference['cold_products']})",
                             tracked / norm,
                             f"{found['products']} ({reference['products']})",
+                            f"{in_double['products']} ({one[ragged, True]['products']})",
                             found["bytes"] * devices / found["whole"],
                             ", ".join(f"{n} {name}" for name, n in found["sent"].items()),
                             found["leaves"],
                         ]
                     )
                     print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-    headers = ["devices", "parameters", "axes", "p", "cold", "products", f"{STEPS} steps", "products", "state", "sent"]
+    headers = ["devices", "parameters", "axes", "p", "cold", "products", f"{STEPS} steps", "products", "in double", "state", "sent"]
     print(tabulate(rows, headers=[*headers, "leaves"], tablefmt="github", floatfmt=".2g"))
 
 
@@ -150,7 +153,9 @@ def told(topic: str, case: list) -> None:
         hidden = jnp.tanh(x @ whole(params["w1"]) + whole(params["b1"]))
         return jnp.mean((jnp.tanh(product(hidden, whole(params["w2"])) + params["b2"]) @ params["w3"] - y) ** 2)
 
-    def problem(place: str, kind: str, ragged: bool, widths: tuple[int, ...] | None = None) -> tuple:
+    def problem(
+        place: str, kind: str, ragged: bool, widths: tuple[int, ...] | None = None, dtype: Any = np.float32
+    ) -> tuple:
         a, b, c = widths or (64, 51 if ragged else 48, 4)
         keys = jax.random.split(jax.random.key(0), 5)
 
@@ -166,6 +171,7 @@ def told(topic: str, case: list) -> None:
             "w3": normal(keys[3], b, c) / np.float32(b**0.5),
         }
         data: Any = (x, np.sin(x[:, :c] if c <= 16 else x))
+        params, data = jax.tree.map(lambda leaf: leaf.astype(dtype), (params, data))
         if place == "one":
             return network, jax.tree.map(jnp.asarray, params), jax.tree.map(jnp.asarray, data)
         n = jax.device_count()
@@ -208,8 +214,9 @@ def told(topic: str, case: list) -> None:
                 found.append((name, inside, size))
         return found
 
-    def measured(place: str, kind: str, ragged: bool) -> dict[str, Any]:
-        loss, params, data = problem(place, kind, ragged)
+    def measured(place: str, kind: str, ragged: bool, double: bool) -> dict[str, Any]:
+        jax.config.update("jax_enable_x64", double)
+        loss, params, data = problem(place, kind, ragged, dtype=np.float64 if double else np.float32)
         cold = eosbench.sharpness(loss, params, args=data, rtol=RTOL)
         probes = {"sharpness": eosbench.Sharpness(rtol=RTOL)}
         run = eosbench.train(loss, params, optax.sgd(ETA), STEPS, probes, args=data)
@@ -229,7 +236,8 @@ def told(topic: str, case: list) -> None:
             exact = np.linalg.eigvalsh(dense_hessian(lambda params: loss(params, *data), params))
             return found | {"exact": exact[-1], "norm": np.abs(exact).max()}
         sent: dict[str, int] = {}
-        for name, inside, _ in collectives(text_of_products(place, ragged)) if kind == "Auto" else ():
+        single_and_automatic = kind == "Auto" and not double
+        for name, inside, _ in collectives(text_of_products(place, ragged)) if single_and_automatic else ():
             if inside:
                 sent[name] = sent.get(name, 0) + 1
         return found | {"sent": sent}

@@ -8,7 +8,7 @@ parameters to a flat vector sends nothing, and the way back gathers over the axe
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AbstractMesh, AxisType, Mesh, NamedSharding, PartitionSpec, reshard
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from eosbench.curvature._mesh import names, sharding_of
 
@@ -25,6 +25,23 @@ class _Leaf(NamedTuple):
     shape: tuple[int, ...]
     dtype: np.dtype
     spec: PartitionSpec
+
+
+def _normal(key: PRNGKeyArray, counts: UInt32[Array, "*b size"], dtype: Any) -> Float[Array, "*b size"]:
+    """The numbers that `jax.random.normal(key, ...)` has at these places of an array in row-major order.
+
+    It hashes each place with the key, and so does `fold_in`, which is public and takes any place. A test compares the
+    two, for JAX promises neither that they stay the same nor that they belong together.
+    """
+    high, low = jnp.moveaxis(jax.random.key_data(jnp.vectorize(partial(jax.random.fold_in, key))(counts)), -1, 0)
+    if dtype == jnp.float64:
+        bits = (high.astype(jnp.uint64) << 32 | low.astype(jnp.uint64)) >> 12
+        unit = 2.0**-52
+    else:
+        bits, unit, dtype = (high ^ low) >> 9, 2.0**-23, jnp.float32
+    above = np.nextafter(np.array(-1, dtype), np.array(0, dtype))  # an error function reaches -1 at infinity
+    uniform = jnp.maximum(bits.astype(dtype) * np.array(2 * unit, dtype) + above, above)
+    return np.array(np.sqrt(2), dtype) * jax.lax.erf_inv(uniform)
 
 
 class _Group(NamedTuple):
@@ -125,8 +142,12 @@ class Layout:
         return self._placed(rows, self._rows(rows.ndim))
 
     def random(self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*b size"]:
-        """Rows of normal numbers, drawn where they are to be."""
-        return self.masked(self.constrain(jax.random.normal(key, (*shape, self.size), dtype)))
+        """Those of `jax.random.normal(key, (*shape, p), dtype)`, each drawn where it is to be, on however many devices."""
+        if not self.split:
+            return jax.random.normal(key, (*shape, self.p), dtype)
+        rows = jnp.arange(prod(shape), dtype=jnp.uint32).reshape(*shape, 1)
+        counts = rows * np.uint32(self.p % 2**32) + self.order().astype(jnp.uint32)
+        return self.masked(self.constrain(_normal(key, counts, dtype).astype(dtype)))
 
     def masked(self, rows: Float[Array, "*b size"]) -> Float[Array, "*b size"]:
         """The same, with zeros for padding."""

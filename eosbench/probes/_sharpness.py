@@ -387,7 +387,8 @@ class Sharpness(eqx.Module):
         unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
         outside = jnp.sqrt(known**2 + unknown**2)
         gap = jnp.maximum(top - promised[b - 2], 0)
-        accepted = tolerance(top, self.rtol, rounding(jnp.abs(space.projected).max(), values.dtype))
+        unseen = rounding(jnp.abs(space.projected).max(), values.dtype)
+        accepted = tolerance(top, self.rtol, unseen)
         # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector. At
         # the start nothing is known of any: less is trusted, and the others have to be found too, for one of them may
         # be the next to lead.
@@ -395,7 +396,7 @@ class Sharpness(eqx.Module):
         errors = inside + jnp.where(wanted | starting, trusted_error(outside, gap, trust), outside / MARGIN)
         errors = errors.at[-1].set(inside[-1])
         accepted = jnp.where(wanted | starting, accepted, accepted[k - 1] + top[k - 1] - top)
-        asked = accepted * jnp.where(wanted & starting, FAR_BELOW, 1).astype(top.dtype)
+        asked = jnp.where(wanted & starting, tolerance(top, FAR_BELOW * self.rtol, unseen), accepted)
         worst = jnp.argmax(jnp.where(errors > asked, errors / asked, 0))
         by_row = jnp.where(stale, promising[worst] ** 2 * allowance + jnp.abs(found * reach)[worst] / TRUST, 0)
         stale_error = inside + trusted_error(unknown, gap, TRUST)
@@ -456,6 +457,8 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
 
     def disturb(row: Float[Array, " p"]) -> Float[Array, " p"]:
         chance = layout.random(chance_key, (), row.dtype)
+        # The sign of a vector is an accident, and what is added to it must not depend on that.
+        chance = chance * jnp.where(row @ chance < 0, -1, 1).astype(row.dtype)
         return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
 
     last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])

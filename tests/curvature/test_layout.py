@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from eosbench.curvature import Layout
+from eosbench.curvature._layout import _normal
 
 SETTING = """
 import json, sys, tempfile
@@ -82,15 +83,21 @@ def told(how, kind, ragged):
 """
 
 TRACKED = """
+jax.config.update("jax_enable_x64", True)
+
+def in_double(*case):
+    loss, params, data = problem(*case)
+    return loss, *jax.tree.map(lambda leaf: leaf.astype(float), (params, data))
+
 def told(how, kind, ragged):
-    loss, params, data = problem(how, kind, ragged)
+    loss, params, data = in_double(how, kind, ragged)
     probes = {"s": eosbench.Sharpness(rtol=1e-5)}
     start = eosbench.train(loss, params, optax.adam(3e-3), 20, probes, args=data)
     run = eosbench.train(loss, start.state, optax.adam(3e-3), 20, probes, args=data)
     track, memory = run.probes["s"], run.state.probes["s"]
 
     def continued(*elsewhere):  # on as many devices as one likes
-        loss, params, data = problem(*elsewhere, ragged)
+        loss, params, data = in_double(*elsewhere, ragged)
         state = eosbench.load_state(path, loss, params, optax.adam(3e-3), probes, args=data)
         track = eosbench.train(loss, state, optax.adam(3e-3), 20, probes, args=data).probes["s"]
         return track.values.tolist(), int(track.hvps.sum())
@@ -208,12 +215,12 @@ def test_micro_batches_of_examples_that_are_split_are_those_of_the_whole(case):
 def test_a_tracked_run_is_that_of_one_device(case):
     found, one = run(TRACKED, *LOOPS)[case], run(TRACKED, *REFERENCES)[("one", "Auto", case[-1])]
     assert found["converged"]
-    np.testing.assert_allclose(found["loss"], one["loss"], rtol=1e-5)
-    np.testing.assert_allclose(found["values"], one["values"], atol=1e-5 * np.abs(one["values"]).max())
-    assert found["hvps"] == pytest.approx(one["hvps"], abs=0.05 * one["hvps"])
+    np.testing.assert_allclose(found["loss"], one["loss"], rtol=1e-9)
+    np.testing.assert_allclose(found["values"], one["values"], rtol=1e-9)
+    assert found["hvps"] == one["hvps"]
     for resumed, products in found["resumed"]:
-        np.testing.assert_allclose(resumed, one["values"][20:], atol=1e-5 * np.abs(one["values"]).max())
-        assert products == pytest.approx(one["hvps"], abs=0.05 * one["hvps"])  # wrong vectors would be found again
+        np.testing.assert_allclose(resumed, one["values"][20:], rtol=1e-9)
+        assert products == one["hvps"]  # wrong vectors would be found again
     size = 767 if case[-1] else 680
     assert found["shard"][0] == 5
     assert size / 8 < found["shard"][1] <= 1.05 * size / 8
@@ -291,6 +298,9 @@ def told(kind):
                 padding=int((order < 0).sum()), complete=sorted(order[order >= 0].tolist()) == list(range(layout.p)),
                 zeros=(np.asarray(layout.random(jax.random.key(0), (), vector.dtype)) == 0).tolist()
                 == (order < 0).tolist(),
+                random=[(np.asarray(layout.random(jax.random.key(5), shape, jnp.float32))[..., order >= 0] ==
+                         np.asarray(jax.random.normal(jax.random.key(5), (*shape, layout.p)))[..., order[order >= 0]]
+                         ).all().tolist() for shape in ((), (3,))],
                 units=(np.asarray(layout.units(jnp.float32)) @ np.asarray(vector)).tolist() == whole.tolist())
 """
 
@@ -306,6 +316,7 @@ def test_a_flat_vector_holds_every_entry_once_where_it_was(kind):
     assert told["stays"] == 8 * [True]
     assert told["padding"] == told["size"] - told["p"] > 0
     assert told["zeros"]
+    assert told["random"] == 2 * [True]  # what is drawn for a parameter is what one device draws
     assert told["refused"]
     assert told["even"] > 16  # there would be no padding, but for that
     assert told["shard"] == [told["size"] / 8]
@@ -320,6 +331,13 @@ def test_on_one_device_the_order_is_that_of_ravel_pytree():
     assert layout.ravel(tree).dtype == flat.dtype
     jax.tree.map(np.testing.assert_array_equal, layout.unravel(flat), unravel(flat))
     assert jax.tree.map(lambda leaf: leaf.dtype, layout.unravel(flat)) == jax.tree.map(lambda leaf: leaf.dtype, tree)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_a_random_number_at_a_place_is_the_one_that_jax_has_there(dtype):
+    key, places = jax.random.key(3), np.random.default_rng(0).integers(0, 200_000, 5_000)
+    whole = np.asarray(jax.random.normal(key, (2, 100_000), dtype)).ravel()
+    np.testing.assert_array_equal(_normal(key, jnp.asarray(places, jnp.uint32), dtype), whole[places])
 
 
 REFUSED = """

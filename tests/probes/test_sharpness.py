@@ -178,6 +178,19 @@ def test_a_point_that_is_not_finite_leaves_the_memory_as_it_was():
     np.testing.assert_allclose(np.delete(track.values[:, 0], 5), 119, rtol=1e-3)
 
 
+def test_the_signs_of_the_vectors_that_are_carried_do_not_matter():
+    params = {"clock": jnp.zeros(()), "x": jnp.zeros(P)}
+    loss, probes = Partial(clockwork, jnp.asarray(FORMS.index(crossing))), {"sharpness": Sharpness()}
+    state = train(loss, params, Partial(optax.sgd, 1.0), 10, probes).state
+    memory = state.probes["sharpness"]
+    signs = jnp.asarray([1.0, -1, 1, -1, -1])[:, None]  # the last is that of the explorer
+    turned = eqx.tree_at(lambda state: state.probes["sharpness"].vectors, state, signs * memory.vectors)
+    runs = [train(loss, start, Partial(optax.sgd, 1.0), 40, probes) for start in (state, turned)]
+    one, other = (run.probes["sharpness"] for run in runs)
+    np.testing.assert_array_equal(other.hvps, one.hvps)
+    np.testing.assert_allclose(other.block, one.block, rtol=1e-9)
+
+
 def test_a_measurement_without_its_memory_is_refused_where_one_is_carried():
     point = linearize(lambda x: jnp.sum(jnp.cos(x)), jnp.arange(300.0))
     with pytest.raises(TypeError, match=r"takes that of probe\.init\(point\)"):
