@@ -6,9 +6,9 @@ Each number of devices is a process of its own, for XLA is told of them before i
 machine, so that no time is told: it would be that of the machine.
 
 Tanh MLP 16-64-48-4 (ragged: 16-64-51-4, with a layer that no mesh divides) with 64 samples, split over the devices;
-gradient descent with eta = 0.8, in float32 and, for the products alone, in float64. Parameters are replicated, split over the devices of their samples (FSDP), or
-on a mesh of two axes with the hidden layer split over the second (2-D). The oracle is an eigendecomposition in double
-precision.
+gradient descent with eta = 0.8, in float32 and, for products that depend on no rounding, once more in float64.
+Parameters are replicated, split over the devices of their samples (FSDP), or on a mesh of two axes with the hidden
+layer split over the second (2-D). The oracle is an eigendecomposition in double precision.
 
 For `processes`, two processes with four virtual devices each train without an end, and one of them is killed.
 """
@@ -98,7 +98,19 @@ def agreement() -> None:
                         ]
                     )
                     print(*rows[-1], sep=" | ", file=sys.stderr, flush=True)
-    headers = ["devices", "parameters", "axes", "p", "cold", "products", f"{STEPS} steps", "products", "in double", "state", "sent"]
+    headers = [
+        "devices",
+        "parameters",
+        "axes",
+        "p",
+        "cold",
+        "products",
+        f"{STEPS} steps",
+        "products",
+        "in double",
+        "state",
+        "sent",
+    ]
     print(tabulate(rows, headers=[*headers, "leaves"], tablefmt="github", floatfmt=".2g"))
 
 

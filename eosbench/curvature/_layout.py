@@ -41,7 +41,7 @@ def _normal(key: PRNGKeyArray, counts: UInt32[Array, "*b size"], dtype: Any) -> 
         bits, unit, dtype = (high ^ low) >> 9, 2.0**-23, jnp.float32
     above = np.nextafter(np.array(-1, dtype), np.array(0, dtype))  # an error function reaches -1 at infinity
     uniform = jnp.maximum(bits.astype(dtype) * np.array(2 * unit, dtype) + above, above)
-    return np.array(np.sqrt(2), dtype) * jax.lax.erf_inv(uniform)
+    return jax.lax.erf_inv(uniform) * np.array(np.sqrt(2), dtype)
 
 
 class _Group(NamedTuple):
@@ -142,7 +142,7 @@ class Layout:
         return self._placed(rows, self._rows(rows.ndim))
 
     def random(self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*b size"]:
-        """Those of `jax.random.normal(key, (*shape, p), dtype)`, each drawn where it is to be, on however many devices."""
+        """Those of `jax.random.normal(key, (*shape, p), dtype)`, each drawn where it lies, on however many devices."""
         if not self.split:
             return jax.random.normal(key, (*shape, self.p), dtype)
         rows = jnp.arange(prod(shape), dtype=jnp.uint32).reshape(*shape, 1)

@@ -34,10 +34,15 @@ class Space(NamedTuple):
         """The rows that are there."""
         return jnp.arange(len(self.basis)) < self.filled
 
-    def norms_outside(self, combinations: Float[Array, "n c"]) -> Float[Array, " n"]:
-        """Of combinations of fresh rows, the norms of what their products have outside the space."""
-        squares = jnp.sum((combinations @ (self.outside @ self.outside.T)) * combinations, axis=1)
-        return jnp.sqrt(jnp.maximum(squares, 0))
+    def gram(self) -> Float[Array, "c c"]:
+        """The inner products of what the products have outside the space."""
+        rows = jnp.argsort(~self.fresh)
+
+        # A few rows are fresh, and for these a product with each is less work than one of all with all.
+        def with_row(j: Int[Array, ""], gram: Float[Array, "c c"]) -> Float[Array, "c c"]:
+            return gram.at[rows[j]].set(self.outside @ self.outside[rows[j]])
+
+        return jax.lax.fori_loop(0, self.fresh.sum(), with_row, jnp.zeros_like(self.projected))
 
 
 def eigenpairs(matrices: Float[Array, "n c c"], masks: Bool[Array, "n c"]) -> tuple[Array, Array]:
@@ -59,19 +64,23 @@ def orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[
 
 def orthonormal(vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
     """Gram-Schmidt on nearly orthonormal rows."""
-    triangle = jnp.linalg.cholesky(vectors @ vectors.T)
-    return (
-        jax.scipy.linalg.solve_triangular(triangle, jnp.eye(len(vectors), dtype=triangle.dtype), lower=True) @ vectors
-    )
+    return orthonormalizing(vectors @ vectors.T) @ vectors
+
+
+def orthonormalizing(gram: Float[Array, "b b"]) -> Float[Array, "b b"]:
+    """What makes rows with these inner products orthonormal, from the left."""
+    triangle = jnp.linalg.cholesky(gram)
+    return jax.scipy.linalg.solve_triangular(triangle, jnp.eye(len(gram), dtype=gram.dtype), lower=True)
 
 
 def multiply(
     product: Product, space: Space, b: int, renew: Bool[Array, ""], row: Int[Array, ""], direction: Float[Array, " p"]
 ) -> Space:
     """One more product: of a row that is there if `renew`, else of a new one in this direction."""
-    # Both cases are written without a branch, which would copy the space.
     row = jnp.where(renew, row, space.filled)
-    vector = jnp.where(renew, space.basis[row], orthogonal(direction, space.basis))
+    # What a branch returns is one vector: with `where` the compiler makes it anew wherever it is used, and copies the
+    # basis for that.
+    vector = jax.lax.cond(renew, lambda: space.basis[row], lambda: orthogonal(direction, space.basis))
     image = product(vector)
     basis = jax.lax.dynamic_update_slice(space.basis, vector[None], (row, 0))
     entries = basis @ image

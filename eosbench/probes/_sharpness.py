@@ -44,7 +44,15 @@ from eosbench.curvature._point import Point, Product
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
 from eosbench.curvature._unit import binary_unit
 from eosbench.probes._audit import STEPS, Audit, audit
-from eosbench.probes._search_space import Space, compress, eigenpairs, multiply, orthogonal, orthonormal
+from eosbench.probes._search_space import (
+    Space,
+    compress,
+    eigenpairs,
+    multiply,
+    orthogonal,
+    orthonormal,
+    orthonormalizing,
+)
 
 DENSE = 64
 """Up to this many parameters, or a few for each vector carried, every step solves the whole matrix."""
@@ -150,6 +158,7 @@ class _Estimate(NamedTuple):
     errors: Float[Array, " b"]
     accepted: Float[Array, " b"]  # errors up to here are
     residuals: Float[Array, " b"]
+    gram: Float[Array, "c c"]  # inner products of what products have outside the space
     row: Int[Array, ""]  # the stale one that matters most for the worst of the values
     direction: Float[Array, " p"]  # what its products have outside the space
     renew: Bool[Array, ""]  # whether the row promises more than the direction
@@ -361,7 +370,7 @@ class Sharpness(eqx.Module):
             matters = estimate.values[self.k - 1] + estimate.accepted[self.k - 1]
             found = audit(product, known @ space.basis, matters, key, layout)
             # A symmetric matrix in two blocks is at most that of the norms of its four parts.
-            coupling = jnp.linalg.norm(space.norms_outside(known))
+            coupling = jnp.linalg.norm(_norms(known, estimate.gram))
             upper = (top + found.upper) / 2 + jnp.hypot((top - found.upper) / 2, coupling)
             all_fresh = (space.fresh | ~space.live).all()
             return found, jnp.where(all_fresh, upper + rounding(jnp.abs(upper), upper.dtype), jnp.inf)
@@ -379,7 +388,8 @@ class Sharpness(eqx.Module):
         inside = jnp.maximum(promised - values, 0)[:b]
 
         fresh_part = jnp.where(space.fresh, found, 0)
-        known = space.norms_outside(fresh_part)
+        gram = space.gram()
+        known = _norms(fresh_part, gram)
         # What lay outside may have grown since. For the wanted ones that counts; with it for the others too, twice as
         # many products would be spent where no crossing was near.
         wanted = jnp.arange(b) < k
@@ -410,12 +420,18 @@ class Sharpness(eqx.Module):
             errors=errors,
             accepted=accepted,
             residuals=jnp.sqrt(outside**2 + found**2 @ allowance**2),
+            gram=gram,
             row=jnp.argmax(jnp.where(matters, by_row, jnp.where(stale, space.ages, -1))),
             direction=direction,
             renew=renew,
             met=(errors <= asked).all(),
             stuck=~renew & ~leads,
         )
+
+
+def _norms(combinations: Float[Array, "n c"], gram: Float[Array, "c c"]) -> Float[Array, " n"]:
+    """Of combinations of vectors with these inner products."""
+    return jnp.sqrt(jnp.maximum(jnp.sum((combinations @ gram) * combinations, axis=1), 0))
 
 
 def _start(state: _State, layout: Layout) -> Space:
@@ -449,7 +465,8 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
     fresh_part = jnp.where(space.fresh, z, 0)
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
     step = fresh_part * jnp.where(values[0] > 0, 1 / values[0], 0)
-    vectors = orthonormal(z @ space.basis + step @ space.outside)
+    turn = orthonormalizing(z @ z.T + step @ estimate.gram @ step.T)  # for what is outside is orthogonal to the basis
+    vectors = (turn @ z) @ space.basis + (turn @ step) @ space.outside
     wanted, motion, predicted = _predict(vectors, state)
 
     # The explorer's power steps find what rises from outside the block; a little chance keeps them from settling.
@@ -466,7 +483,7 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
         vectors=layout.constrain(predicted.at[-1].set(last)),
         values=values,
         ages=ages,
-        reach=jnp.sqrt(space.norms_outside(fresh_part) ** 2 + z**2 @ space.reach**2),
+        reach=jnp.sqrt(_norms(fresh_part, estimate.gram) ** 2 + z**2 @ space.reach**2),
         drift=jnp.sqrt(z**2 @ space.drift**2).at[-1].set(0),
         spread=space.spread,
         wanted=wanted,

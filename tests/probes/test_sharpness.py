@@ -63,7 +63,9 @@ def test_a_moving_spectrum_is_followed_within_the_tolerance(form):
     for t in range(0, STEPS, 6):
         exact = np.linalg.eigvalsh(hessian(float(t)))[-1]
         assert abs(track.values[t, 0] / exact - 1) <= 1e-3, t
-    assert track.converged.all()
+    audited = np.isfinite(track.upper)  # where one that rises may be seen before the block has it
+    assert track.converged[~audited].all()
+    assert audited.sum() == 1
     assert track.hvps.mean() <= 4
 
 
