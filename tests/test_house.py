@@ -124,3 +124,9 @@ def test_nothing_is_left_to_be_filled_in():
     files = [*CLAIMS.rglob("*.py"), CLAIMS / "documents.toml"]
     left = [str(file.relative_to(CLAIMS)) for file in files if "TODO" in file.read_text(encoding="utf-8")]
     assert not left, f"fill in each TODO of {', '.join(left)}"
+
+
+def test_no_merge_was_left_half_done():
+    pages = [*CLAIMS.parent.glob("*.md"), *CLAIMS.parent.glob("docs/**/*.md")]
+    left = [str(page) for page in pages if re.search(r"^(<{7}|>{7}) ", page.read_text(encoding="utf-8"), re.MULTILINE)]
+    assert left == []

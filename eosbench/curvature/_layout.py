@@ -142,7 +142,7 @@ class Layout:
         return self._placed(rows, self._rows(rows.ndim))
 
     def random(self, key: PRNGKeyArray, shape: tuple[int, ...], dtype: Any) -> Float[Array, "*b size"]:
-        """Those of `jax.random.normal(key, (*shape, p), dtype)`, each drawn where it lies, on however many devices."""
+        """The numbers of `jax.random.normal(key, (*shape, p), dtype)`, each drawn where it lies, on any mesh alike."""
         if not self.split:
             return jax.random.normal(key, (*shape, self.p), dtype)
         rows = jnp.arange(prod(shape), dtype=jnp.uint32).reshape(*shape, 1)
