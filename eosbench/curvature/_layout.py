@@ -146,7 +146,8 @@ class Layout:
         if not self.split:
             return jax.random.normal(key, (*shape, self.p), dtype)
         rows = jnp.arange(prod(shape), dtype=jnp.uint32).reshape(*shape, 1)
-        counts = rows * np.uint32(self.p % 2**32) + self.order().astype(jnp.uint32)
+        places = self.order().astype(jnp.uint32).reshape(*[1] * len(shape), -1)
+        counts = rows * np.uint32(self.p % 2**32) + places
         return self.masked(self.constrain(_normal(key, counts, dtype).astype(dtype)))
 
     def masked(self, rows: Float[Array, "*b size"]) -> Float[Array, "*b size"]:
