@@ -63,9 +63,12 @@ def test_a_moving_spectrum_is_followed_within_the_tolerance(form):
     for t in range(0, STEPS, 6):
         exact = np.linalg.eigvalsh(hessian(float(t)))[-1]
         assert abs(track.values[t, 0] / exact - 1) <= 1e-3, t
-    audited = np.isfinite(track.upper)  # where one that rises may be seen before the block has it
+    # One that rises may be seen by the audit before the block has it; then the step has to say so.
+    audited = np.isfinite(track.upper) & (form is rising)
     assert track.converged[~audited].all()
-    assert audited.sum() == 1
+    for t in np.flatnonzero(audited):
+        exact = np.linalg.eigvalsh(hessian(float(t)))[-1]
+        assert abs(exact - track.values[t, 0]) <= track.errors[t, 0] * (1 + 1e-9), t
     assert track.hvps.mean() <= 4
 
 
