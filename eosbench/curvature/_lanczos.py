@@ -203,10 +203,11 @@ class _Solve:
         index = jnp.arange(self.rows)
         # The mask is on the small matrix: on the rows it would be another basis.
         keep = jnp.where((index[None, :] < self.kept) & (index < self.size)[:, None], state.ritz_vectors, 0)
-        compressed = self.layout.constrain(keep.T @ state.basis)
-        pending = jax.lax.dynamic_slice(state.basis, (self.size, 0), (self.k, self.layout.size))
+        block = jnp.arange(self.k)
+        keep = keep.at[self.size + block, self.kept + block].set(1)
+        (basis,) = self.layout.by_columns(lambda keep, basis: (keep.T @ basis,), keep, state.basis)
         return state._replace(
-            basis=jax.lax.dynamic_update_slice(compressed, pending, (self.kept, 0)),
+            basis=basis,
             projected=jnp.diag(jnp.where(index < self.kept, state.ritz_values, 0)),
             filled=jnp.asarray(self.kept),
             ritz_vectors=jnp.eye(self.rows, dtype=self.dtype),

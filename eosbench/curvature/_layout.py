@@ -20,6 +20,9 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree, UInt32
 
 from eosbench.curvature._mesh import names, sharding_of
 
+PARTS = 16
+"""In so many parts are the columns of rows changed in place."""
+
 
 class _Leaf(NamedTuple):
     shape: tuple[int, ...]
@@ -178,6 +181,44 @@ class Layout:
             eye = jnp.eye(len(rows), dtype=rows.dtype)
             rows = self.constrain(jax.scipy.linalg.solve_triangular(triangle, eye, lower=True) @ rows)
         return rows
+
+    def inner(self, rows: Float[Array, "n size"], others: Float[Array, "b size"]) -> Float[Array, "n b"]:
+        """The inner products of a few rows with others."""
+        if self.split:  # one message for all
+            return rows @ others.T
+        return jax.lax.map(lambda row: others @ row, rows)  # a product of the matrices copies one of them transposed
+
+    def by_columns(
+        self, function: Callable[..., tuple[Array, ...]], small: PyTree[Array], *rows: Float[Array, "b size"]
+    ) -> tuple[Float[Array, "b size"], ...]:
+        """What a function makes of the columns of some rows, in their place: a part of the columns at a time.
+
+        So no more than a part is held twice.
+
+        Args:
+            function: takes `small` and a part of the columns of each of the rows, and returns what they become.
+            small: arrays that are whole on each device.
+            rows: each of which is to be changed.
+        """
+
+        def on_each(small: PyTree[Array], *rows: Array) -> tuple[Array, ...]:
+            columns = rows[0].shape[1]
+            width = -(-columns // PARTS)
+
+            def change(i: Int[Array, ""], rows: tuple[Array, ...]) -> tuple[Array, ...]:
+                start = jnp.minimum(i * width, columns - width)
+                parts = [jax.lax.dynamic_slice_in_dim(row, start, width, axis=1) for row in rows]
+                pending = start + jnp.arange(width) >= i * width  # the last parts overlap those before
+                changed = [jnp.where(pending, *pair) for pair in zip(function(small, *parts), parts, strict=True)]
+                pairs = zip(rows, changed, strict=True)
+                return tuple(jax.lax.dynamic_update_slice_in_dim(row, part, start, axis=1) for row, part in pairs)
+
+            changed: tuple[Array, ...] = jax.lax.fori_loop(0, PARTS, change, rows)
+            return changed
+
+        specs = tuple(self._rows(2) for _ in rows)
+        changed: tuple[Array, ...] = self._on_each(on_each, (PartitionSpec(), *specs), specs)(small, *rows)
+        return changed
 
     def specs(self, tree: PyTree) -> PyTree[PartitionSpec]:
         """How the arrays of a solver are split: flat rows over all devices, and nothing else."""

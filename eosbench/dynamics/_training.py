@@ -178,7 +178,7 @@ def train(
     if isinstance(params, TrainState):
         step, init = _read_step(model, params.params, continued=True)
         state = as_expected(params, eqx.filter_eval_shape(_begin, step.problem, init, params.params))
-        taken = _steps_taken(step, state)
+        state, taken = _copied(state), _steps_taken(step, state)
     else:
         step, init = _read_step(model, params)
         state, taken = _begin(step.problem, init, params), 0
@@ -194,6 +194,7 @@ def train(
         runs.append(jax.device_get(eqx.tree_at(lambda r: (r.params, r.state), run, (None, None))))
         if on_chunk is not None:
             on_chunk(run)
+            state = _copied(state)
         if stop_diverged and not run.finite.all():
             break
     joined = jax.tree.map(_joined, *runs)
@@ -327,7 +328,7 @@ def _read_losses(model: _Model, params: PyTree[Array], batch: tuple, probed: set
 
 @eqx.filter_jit
 def _begin(problem: _Problem, init: Recorded, params: PyTree[Array]) -> TrainState:
-    params = jax.tree.map(lambda leaf: jnp.asarray(leaf, leaf.dtype), params)
+    params = jax.tree.map(lambda leaf: jnp.array(leaf, leaf.dtype), params)  # copies
     order = None if problem.batches is None else problem.batches.start()
     state = TrainState(params, init(params), {}, jnp.asarray(0), order)
     if not problem.probes:
@@ -342,6 +343,12 @@ def _begin(problem: _Problem, init: Recorded, params: PyTree[Array]) -> TrainSta
     with on_the_mesh_of(problem.losses, params):
         memory = with_automatic_axes(memories, problem.specs)(problem, batch, state)
     return eqx.tree_at(lambda s: s.probes, state, memory)
+
+
+@jax.jit
+def _copied(state: TrainState) -> TrainState:
+    """For those who can see a state keep it: the steps after it take its memory."""
+    return jax.tree.map(jnp.copy, state)
 
 
 def _steps_taken(step: _Step, state: TrainState) -> int:
@@ -372,7 +379,7 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
     return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps], run.step[:steps], at)
 
 
-@eqx.filter_jit
+@eqx.filter_jit(donate="all-except-first")
 def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
     layout = step.problem.losses.layout(True)
 

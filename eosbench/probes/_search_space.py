@@ -1,15 +1,23 @@
 """The search space of the sharpness probe: orthonormal vectors, some multiplied in this step and some before."""
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
+from eosbench.curvature._layout import Layout
 from eosbench.curvature._point import Product
 
-DECAY = 0.8
-"""How slowly the drift of a row forgets a fast change."""
+T = TypeVar("T")
+
+DRIFT_DECAY = 0.5
+"""What of a fast change the drift of a row still remembers when the row is renewed the next time."""
+
+SPREAD_DECAY = 0.8
+"""The same of the spread, which is all that is known of what stale vectors have outside: forgotten as soon as the drift
+is, it leaves residuals in a cluster a seventh too small."""
 
 
 class Space(NamedTuple):
@@ -34,15 +42,20 @@ class Space(NamedTuple):
         """The rows that are there."""
         return jnp.arange(len(self.basis)) < self.filled
 
+    def over_fresh(self, function: Callable[[Int[Array, ""], T], T], start: T) -> T:
+        """What a function of a row and a value makes of the value, from one fresh row to the next.
+
+        A few rows are fresh, and to visit these is less work than to multiply with zeros for the others.
+        """
+        rows = jnp.argsort(~self.fresh)
+        end: T = jax.lax.fori_loop(0, self.fresh.sum(), lambda j, value: function(rows[j], value), start)
+        return end
+
     def gram(self) -> Float[Array, "c c"]:
         """The inner products of what the products have outside the space."""
-        rows = jnp.argsort(~self.fresh)
-
-        # A few rows are fresh, and for these a product with each is less work than one of all with all.
-        def with_row(j: Int[Array, ""], gram: Float[Array, "c c"]) -> Float[Array, "c c"]:
-            return gram.at[rows[j]].set(self.outside @ self.outside[rows[j]])
-
-        return jax.lax.fori_loop(0, self.fresh.sum(), with_row, jnp.zeros_like(self.projected))
+        return self.over_fresh(
+            lambda row, gram: gram.at[row].set(self.outside @ self.outside[row]), jnp.zeros_like(self.projected)
+        )
 
 
 def eigenpairs(matrices: Float[Array, "n c c"], masks: Bool[Array, "n c"]) -> tuple[Array, Array]:
@@ -62,9 +75,9 @@ def orthogonal(vector: Float[Array, " p"], basis: Float[Array, "c p"]) -> Float[
     return vector / jnp.linalg.norm(vector)
 
 
-def orthonormal(vectors: Float[Array, "b p"]) -> Float[Array, "b p"]:
+def orthonormal(vectors: Float[Array, "b p"], layout: Layout) -> Float[Array, "b p"]:
     """Gram-Schmidt on nearly orthonormal rows."""
-    return orthonormalizing(vectors @ vectors.T) @ vectors
+    return orthonormalizing(layout.inner(vectors, vectors)) @ vectors
 
 
 def orthonormalizing(gram: Float[Array, "b b"]) -> Float[Array, "b b"]:
@@ -84,8 +97,11 @@ def multiply(
     image = product(vector)
     basis = jax.lax.dynamic_update_slice(space.basis, vector[None], (row, 0))
     entries = basis @ image
-    # What earlier products have along a new row is outside no more.
-    outside = space.outside - jnp.where(renew, 0, space.outside @ vector)[:, None] * vector[None, :]
+    # What earlier products have along a new row is outside no more; along one that was there they have nothing.
+    along = space.outside @ vector
+    outside = space._replace(fresh=space.fresh & ~renew).over_fresh(
+        lambda row, outside: outside.at[row].add(-along[row] * vector), space.outside
+    )
     beyond = image - entries @ basis
     outside = jax.lax.dynamic_update_slice(outside, beyond[None], (row, 0))
     # Seen where a row is renewed is how fast the matrix changes. A whole row, for one entry can stay what it was by
@@ -94,8 +110,8 @@ def multiply(
     seen = jnp.where(row == b - 1, place == b - 1, space.live & (place != b - 1))
     age = jnp.maximum(space.ages[row], 1)
     change = jnp.linalg.norm(jnp.where(seen, entries - space.projected[row], 0)) / age
-    growth = jnp.maximum((jnp.linalg.norm(beyond) - space.reach[row]) / age, DECAY * space.spread)
-    drift = jnp.where(renew, jnp.maximum(change, DECAY * space.drift[row]), space.drift.max())
+    growth = jnp.maximum((jnp.linalg.norm(beyond) - space.reach[row]) / age, SPREAD_DECAY * space.spread)
+    drift = jnp.where(renew, jnp.maximum(change, DRIFT_DECAY * space.drift[row]), space.drift.max())
     projected = jax.lax.dynamic_update_slice(space.projected, entries[:, None], (0, row))
     projected = jax.lax.dynamic_update_slice(projected, entries[None, :], (row, 0))
     return Space(
@@ -112,7 +128,7 @@ def multiply(
     )
 
 
-def compress(space: Space, b: int) -> Space:
+def compress(space: Space, b: int, layout: Layout) -> Space:
     """Of the fresh rows only the largest Ritz vectors, as many as keep the block full; the stale ones as they are."""
     c = len(space.basis)
     _, y = (found[0] for found in eigenpairs(space.projected[None], space.fresh[None]))
@@ -126,9 +142,16 @@ def compress(space: Space, b: int) -> Space:
     # What leaves the space of an image is outside from now on.
     images = jnp.where(space.fresh[:, None], space.projected, 0)
     left = jnp.where(kept[:, None], keep @ images - projected @ keep, 0)
+
+    def changed(small: tuple[Array, Array, Array], basis: Array, outside: Array) -> tuple[Array, Array]:
+        keep, kept, left = small
+        return keep @ basis, kept @ outside + left @ basis
+
+    small = keep, jnp.where(kept[:, None], keep, 0), left
+    basis, outside = layout.by_columns(changed, small, space.basis, space.outside)
     return space._replace(
-        basis=keep @ space.basis,
-        outside=jnp.where(kept[:, None], keep, 0) @ space.outside + left @ space.basis,
+        basis=basis,
+        outside=outside,
         projected=projected,
         fresh=kept,
         ages=jnp.where(stale, space.ages, 0),

@@ -308,7 +308,7 @@ class Sharpness(eqx.Module):
 
         def expand(carry: tuple[Space, _Estimate]) -> tuple[Space, _Estimate]:
             space, estimate = carry
-            space = jax.lax.while_loop(is_full, lambda space: compress(space, b), space)  # once, if at all
+            space = jax.lax.while_loop(is_full, lambda space: compress(space, b, layout), space)  # once, if at all
             due_row = jnp.where(every, space.hvps, oldest)
             row = jnp.where(space.hvps == 0, 0, jnp.where(renews(space), due_row, estimate.row))
             renew = (space.hvps == 0) | renews(space) | estimate.renew
@@ -466,8 +466,11 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
     step = fresh_part * jnp.where(values[0] > 0, 1 / values[0], 0)
     turn = orthonormalizing(z @ z.T + step @ estimate.gram @ step.T)  # for what is outside is orthogonal to the basis
-    vectors = (turn @ z) @ space.basis + (turn @ step) @ space.outside
-    wanted, motion, predicted = _predict(vectors, state)
+    shares = turn @ step
+    vectors = space.over_fresh(
+        lambda row, vectors: vectors + shares[:, row][:, None] * space.outside[row], (turn @ z) @ space.basis
+    )
+    wanted, motion, predicted = _predict(vectors, state, layout)
 
     # The explorer's power steps find what rises from outside the block; a little chance keeps them from settling.
     key, chance_key = jax.random.split(state.key)
@@ -508,7 +511,7 @@ def _explored(state: _State, found: Audit) -> _State:
     return jax.lax.cond(found.hvps > STEPS, explored, lambda: state)
 
 
-def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array, Array]:
+def _predict(vectors: Float[Array, "b p"], state: _State, layout: Layout) -> tuple[Array, Array, Array]:
     """The wanted vectors, their displacement, and the block in which they are moved on by what the last two tell.
 
     At the edge of stability the iterates jump to and fro across a valley, and the eigenvectors with them: the
@@ -517,13 +520,13 @@ def _predict(vectors: Float[Array, "b p"], state: _State) -> tuple[Array, Array,
     """
     k = len(state.wanted)
     wanted = vectors[:k]
-    overlap = wanted @ state.wanted.T  # also aligns signs
+    overlap = layout.inner(wanted, state.wanted)  # also aligns signs
     before = overlap @ state.wanted
     # Divided so that the vectors before are the wanted ones minus this: tangents, not sines, of the angles between.
     squares = jnp.sum(overlap**2, axis=1, keepdims=True)
-    motion = jnp.where(squares > 0.25, ((before @ vectors.T) @ vectors - before) / squares, 0)
+    motion = jnp.where(squares > 0.25, (layout.inner(before, vectors) @ vectors - before) / squares, 0)
     last = overlap @ state.motion
     length = jnp.sum(last**2, axis=1)
     factor = jnp.where(length > 0, jnp.sum(motion * last, axis=1) / jnp.where(length > 0, length, 1), 0)
     moved = vectors.at[:k].add(jnp.clip(factor, -1, 1)[:, None] * motion)
-    return wanted, motion, orthonormal(moved)
+    return wanted, motion, orthonormal(moved, layout)

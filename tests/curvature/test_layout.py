@@ -92,13 +92,13 @@ def told(how, kind, ragged, bits):
     loss, params, data = in_precision(bits, how, kind, ragged)
     probes = {"s": eosbench.Sharpness(rtol=1e-5)}
     start = eosbench.train(loss, params, optax.adam(3e-3), 20, probes, args=data)
-    run = eosbench.train(loss, start.state, optax.adam(3e-3), 20, probes, args=data)
+    run = eosbench.train(loss, start.state, optax.adam(3e-3), 60, probes, args=data)
     track, memory = run.probes["s"], run.state.probes["s"]
 
     def continued(*elsewhere):  # on as many devices as one likes
         loss, params, data = in_precision(bits, *elsewhere, ragged)
         state = eosbench.load_state(path, loss, params, optax.adam(3e-3), probes, args=data)
-        track = eosbench.train(loss, state, optax.adam(3e-3), 20, probes, args=data).probes["s"]
+        track = eosbench.train(loss, state, optax.adam(3e-3), 60, probes, args=data).probes["s"]
         return track.values.tolist(), int(track.hvps.sum())
 
     with tempfile.TemporaryDirectory() as folder:
@@ -335,6 +335,20 @@ def test_on_one_device_the_order_is_that_of_ravel_pytree():
     assert layout.ravel(tree).dtype == flat.dtype
     jax.tree.map(np.testing.assert_array_equal, layout.unravel(flat), unravel(flat))
     assert jax.tree.map(lambda leaf: leaf.dtype, layout.unravel(flat)) == jax.tree.map(lambda leaf: leaf.dtype, tree)
+
+
+@pytest.mark.parametrize("columns", [1, 7, 16, 17, 33, 500])
+def test_rows_changed_by_columns_are_the_rows_changed_at_once(columns):
+    rng = np.random.default_rng(columns)
+    rows, others, matrix = rng.normal(size=(3, columns)), rng.normal(size=(2, columns)), rng.normal(size=(3, 3))
+
+    def change(matrix, rows, others):
+        return matrix @ rows, others + rows[:2]
+
+    layout = Layout.flat(columns, jnp.float64)
+    changed = jax.jit(lambda *arrays: layout.by_columns(change, *arrays))(matrix, rows, others)
+    for found, expected in zip(changed, (matrix @ rows, others + rows[:2]), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])

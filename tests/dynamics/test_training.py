@@ -10,6 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.dynamics import Every, load_state, progress_line, save_state, train
+from eosbench.dynamics._training import _advance, _begin, _model, _read_step
 from eosbench.probes import Sharpness
 
 
@@ -184,6 +185,25 @@ def test_a_run_in_chunks_is_the_run_in_one(long_run):
     assert seen == [17, 7]
     assert isinstance(parts.loss, np.ndarray)
     assert_same_bits((parts.loss, parts.params, parts.probes), (whole.loss, whole.params, whole.probes))
+
+
+def test_states_that_were_seen_can_be_continued(long_run):
+    loss, x, recipe, whole = long_run
+    seen = []
+    train(loss, x, recipe, 24, PROBES, chunk=7, on_chunk=lambda run: seen.append(run.state))
+    for _ in range(2):
+        assert_same_bits(train(loss, seen[0], recipe, 17, PROBES).params, whole.params)
+    assert_same_bits(seen[-1].params, whole.params)
+    assert_same_bits(train(loss, x, recipe, 24, PROBES).params, whole.params)
+
+
+def test_a_state_gives_its_memory_to_the_next(long_run):
+    loss, x, recipe, _ = long_run
+    step, init = _read_step(_model(loss, (), None, recipe, PROBES), x)
+    state = _begin(step.problem, init, x)
+    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
+    program = _advance.lower(step, state, 5, False).compile().compiled
+    assert program.memory_analysis().alias_size_in_bytes >= held
 
 
 def test_measurements_keep_their_steps_across_a_resumption():
