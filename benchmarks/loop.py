@@ -11,7 +11,7 @@ import optax
 from jax.tree_util import Partial
 
 from eosbench.dynamics import Probe
-from eosbench.dynamics._training import _advance, _begin, _model, _read_step  # the parts of `train`
+from eosbench.dynamics._training import _advance_in_place, _begin, _model, _read_step  # the parts of `train`
 
 
 def begun(loss: Callable, params: Any, eta: float, probes: Mapping[str, Probe]) -> tuple[Any, Any]:
@@ -23,7 +23,7 @@ def begun(loss: Callable, params: Any, eta: float, probes: Mapping[str, Probe]) 
 
 def compiled(step: Any, state: Any, steps: int) -> Any:
     """The program of so many steps; it takes what is given here."""
-    return _advance.lower(step, state, steps, False).compile()
+    return _advance_in_place.lower(step, state, steps, False).compile()
 
 
 def per_step(run: Callable[[int], Any], short: int, clock: Callable[[], float] = time.perf_counter) -> float:

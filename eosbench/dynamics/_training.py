@@ -366,7 +366,9 @@ def _steps_taken(step: _Step, state: TrainState) -> int:
 
 def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverged: bool) -> Run:
     every = step.every
-    run = _advance(step, state, steps, stop_diverged)
+    # What is transformed by JAX reads a state more than once.
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((step, state)))
+    run = (_advance if traced else _advance_in_place)(step, state, steps, stop_diverged)
     if stop_diverged and isinstance(run.finite, jax.core.Tracer):
         raise ValueError(
             "stop_diverged is True inside a compiled function, which cannot return fewer steps: leave it out."
@@ -379,8 +381,7 @@ def _stretch(step: _Step, state: TrainState, taken: int, steps: int, stop_diverg
     return Run(run.loss[:steps], run.params, records, run.state, run.finite[:steps], run.step[:steps], at)
 
 
-@eqx.filter_jit(donate="all-except-first")
-def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
+def _advanced(step: _Step, state: TrainState, steps: int, stop_diverged: bool) -> Run:
     layout = step.problem.losses.layout(True)
 
     def measured(step: _Step, state: TrainState, batch: tuple) -> tuple:
@@ -425,6 +426,10 @@ def _advance(step: _Step, state: TrainState, steps: int, stop_diverged: bool) ->
             last, history = jax.lax.scan(lambda state, _: update(state), state, length=steps)
     values, records, finite = history
     return Run(values, last.params, records, last, finite, state.step + jnp.arange(steps), {})
+
+
+_advance = eqx.filter_jit(_advanced)
+_advance_in_place = eqx.filter_jit(_advanced, donate="all-except-first")  # the state gives its memory to the next
 
 
 def _joined(*parts: Any) -> Any:

@@ -468,7 +468,7 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
     turn = orthonormalizing(z @ z.T + step @ estimate.gram @ step.T)  # for what is outside is orthogonal to the basis
     shares = turn @ step
     vectors = space.over_fresh(
-        lambda row, vectors: vectors + shares[:, row][:, None] * space.outside[row], (turn @ z) @ space.basis
+        lambda row, vectors: vectors + jnp.outer(shares[:, row], space.outside[row]), (turn @ z) @ space.basis
     )
     wanted, motion, predicted = _predict(vectors, state, layout)
 

@@ -10,7 +10,7 @@ import pytest
 from jax.tree_util import Partial
 
 from eosbench.dynamics import Every, load_state, progress_line, save_state, train
-from eosbench.dynamics._training import _advance, _begin, _model, _read_step
+from eosbench.dynamics._training import _advance_in_place, _begin, _model, _read_step
 from eosbench.probes import Sharpness
 
 
@@ -202,7 +202,7 @@ def test_a_state_gives_its_memory_to_the_next(long_run):
     step, init = _read_step(_model(loss, (), None, recipe, PROBES), x)
     state = _begin(step.problem, init, x)
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state) if not jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key))
-    program = _advance.lower(step, state, 5, False).compile().compiled
+    program = _advance_in_place.lower(step, state, 5, False).compile().compiled
     assert program.memory_analysis().alias_size_in_bytes >= held
 
 
