@@ -233,7 +233,7 @@ def told(topic: str, case: list) -> None:
         probes = {"sharpness": eosbench.Sharpness(rtol=RTOL)}
         run = eosbench.train(loss, params, optax.sgd(ETA), STEPS, probes, args=data)
         track, memory = run.probes["sharpness"], run.state.probes["sharpness"]
-        rows = [memory.vectors, memory.wanted, memory.motion]
+        rows = [memory.last.vectors, memory.before.vectors, memory.places, memory.motion]
         found = {
             "p": cold.layout.p,
             "leaves": len(params),

@@ -1,7 +1,7 @@
 """Following the largest eigenvalues of a Hessian along a trajectory: a probe for `eosbench.train`.
 
 A Davidson iteration whose search space is carried from step to step, for the Hessian changes little in a step. At each
-step, with the block of vectors from the step before:
+step, with the block of vectors from the step before, or from the one before that if its point is nearer:
 
 1. The largest vector is multiplied by the new Hessian, which makes it *fresh*; the others are *stale*.
 2. The projected matrix has new entries wherever one of the two vectors is fresh, by symmetry. Entries between stale
@@ -13,15 +13,14 @@ step, with the block of vectors from the step before:
 4. The next product goes where more can be off, to a stale vector or to a residual, until each error is accepted: for
    the wanted values within the tolerance, and for the others below what would make them one of the wanted. For what is
    missed otherwise is not a digit but a crossing.
-5. The largest Ritz vectors are the next block, the wanted ones moved on by what the last two steps tell. The last
-   vector of the block is the *explorer*: power steps and a little chance, by which it sees an eigenvalue that rises
-   from outside. It is multiplied every few steps.
+5. The largest Ritz vectors are the block for later. The last of them is the *explorer*: power steps and a little
+   chance, by which it sees an eigenvalue that rises from outside. It is multiplied every few steps.
 
 The first measurement starts from random vectors, all of which are multiplied; it is a cold solve by the same code.
 
 Beside LOBPCG, which also improves a block by a search space of residuals: vectors keep their entries of the projected
 matrix although the matrix has changed since, products are given one at a time to where they are needed, and the
-direction of the last step is not a column of the space but a prediction.
+direction of the last step is not a column of the space: the wanted vectors are moved on by it.
 """
 
 from collections.abc import Callable
@@ -44,13 +43,13 @@ from eosbench.curvature._point import Point, Product
 from eosbench.curvature._shown import as_html, has_numbers, with_errors
 from eosbench.curvature._unit import binary_unit
 from eosbench.probes._audit import STEPS, Audit, audit
+from eosbench.probes._memory import EXPLORE, Block, Memory
 from eosbench.probes._search_space import (
     Space,
     compress,
     eigenpairs,
     multiply,
     orthogonal,
-    orthonormal,
     orthonormalizing,
 )
 
@@ -60,11 +59,15 @@ DENSE = 64
 CHANCE = 0.1
 """Share of a random direction in the explorer after each of its products."""
 
-EXPLORE = 4
-"""Steps after which the explorer is multiplied again."""
-
 RENEW = 10
-"""Steps after which any other vector is, for a mixture of two may be on its way to one that rises."""
+"""Steps after which any vector but the explorer is multiplied again, for a mixture of two may be on its way to one that
+rises."""
+
+RENEW_EACH = 15
+"""The same where two blocks alternate, which hold nearly the same vectors."""
+
+WARY = 2
+"""Gaps are divided by this: where more eigenvalues sit together than the block holds, some of them lie within."""
 
 TRUST = 8
 """An error is never taken to be below the norm of what the product has outside the space, divided by this. It is 3 in a
@@ -134,24 +137,6 @@ class Track(NamedTuple):
         return as_html(repr(self))
 
 
-class _State(NamedTuple):
-    vectors: Float[Array, "b p"]  # the last one is the explorer
-    values: Float[Array, " b"]
-    ages: Float[Array, " b"]
-    reach: Float[Array, " b"]
-    drift: Float[Array, " b"]
-    spread: Float[Array, ""]
-    wanted: Float[Array, "k p"]  # the wanted vectors as found; those in `vectors` are a prediction of the next ones
-    motion: Float[Array, "k p"]  # their last displacement outside the block
-    measured: Int[Array, ""]  # so many times
-    begun: Bool[Array, ""]  # whether the vectors are not random any more
-    key: PRNGKeyArray
-
-    def times(self, unit: Float[Array, ""]) -> "_State":
-        scaled = {name: unit * getattr(self, name) for name in ("values", "reach", "drift", "spread")}
-        return self._replace(**scaled)
-
-
 class _Estimate(NamedTuple):
     values: Float[Array, " c"]  # Ritz values over all rows, descending
     ritz: Float[Array, "c c"]  # their vectors in the basis, as rows
@@ -211,7 +196,7 @@ class Sharpness(eqx.Module):
         """Whether p parameters are so few that the Hessian is formed and nothing remembered."""
         return p <= max(DENSE, 8 * (self._carried + 1))
 
-    def init(self, point: Point) -> _State | None:
+    def init(self, point: Point) -> Memory | None:
         """The block at the start of a trajectory: random, the first vector leaning towards the gradient.
 
         The first measurement makes eigenvectors of it, by the same steps as the later ones and with more products.
@@ -228,28 +213,26 @@ class Sharpness(eqx.Module):
         vectors = vectors / jnp.linalg.norm(vectors, axis=1, keepdims=True)
         gradient = gradient / binary_unit(gradient)
         guess = gradient / jnp.maximum(jnp.linalg.norm(gradient), jnp.finfo(dtype).tiny)
-        vectors = layout.orthonormal(vectors.at[0].add(guess))
-        wanted, zeros = vectors[: self.k], jnp.zeros(b + 1, dtype)
-        return _State(
-            vectors=vectors,
-            values=zeros + binary_unit(product(vectors[0])),
-            ages=zeros,
-            reach=zeros,
-            drift=zeros,
-            spread=jnp.zeros((), dtype),
-            wanted=wanted,
-            motion=jnp.zeros_like(wanted),
+        vectors, zeros = layout.orthonormal(vectors.at[0].add(guess)), jnp.zeros(b + 1, dtype)
+        values = zeros + binary_unit(product(vectors[0]))
+        block = Block(vectors, values, ages=zeros, reach=zeros, drift=zeros, spread=jnp.zeros((), dtype))
+        return Memory(
+            last=block,
+            before=block,
+            places=layout.constrain(jnp.full((2, p), jnp.inf, dtype)),
+            motion=jnp.zeros_like(vectors[: self.k]),
+            factor=jnp.zeros(self.k, dtype),
             measured=jnp.asarray(0),
             begun=jnp.asarray(False),
             key=key,
         )
 
-    def measure(self, point: Point, state: _State | None) -> tuple[Track, _State | None]:
+    def measure(self, point: Point, state: Memory | None) -> tuple[Track, Memory | None]:
         """Values at a point, and the state for the next one."""
         track, _, state = self.eigenpairs(point, state)
         return track, state
 
-    def eigenpairs(self, point: Point, state: _State | None) -> tuple[Track, Float[Array, "k p"], _State | None]:
+    def eigenpairs(self, point: Point, state: Memory | None) -> tuple[Track, Float[Array, "k p"], Memory | None]:
         """What `measure` returns, and between the two the eigenvectors, for a probe that needs them.
 
         They are orthonormal rows, flat as the gradient of the point, of either sign, and off by about residual/gap. In
@@ -280,10 +263,12 @@ class Sharpness(eqx.Module):
             )
             return moving(track, point.product, spectrum.vectors, spectrum.simple), spectrum.vectors, None
 
-        b = len(state.vectors)
-        unit = binary_unit(state.values)
+        b = len(state.last.vectors)
+        unit = binary_unit(state.last.values)
         state = state.times(1 / unit)
-        overdue = state.ages / jnp.full(b, RENEW, dtype).at[-1].set(EXPLORE)
+        place = jax.lax.stop_gradient(layout.ravel(point.params)).astype(dtype)
+        block, back = state.nearest(place, layout)
+        overdue = block.ages / jnp.where(back, RENEW_EACH, jnp.full(b, RENEW, dtype)).at[-1].set(EXPLORE)
         oldest = jnp.argmax(overdue)
         due = overdue[oldest] >= 1
         starting = ~state.begun
@@ -315,7 +300,7 @@ class Sharpness(eqx.Module):
             space = multiply(product, space, b, renew, row, estimate.direction)
             return space, self._estimate(space, b, starting)
 
-        space = _start(state, layout)
+        space = _start(block, layout)
         blank = jax.tree.map(
             lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(lambda: self._estimate(space, b, starting))
         )
@@ -326,11 +311,13 @@ class Sharpness(eqx.Module):
         seen = found.value + jnp.where(found.value > values[-1], found.error, 0)
         low = -jnp.sort(-jnp.append(values, seen))[: self.k] - values
         within = (jnp.maximum(errors, low) <= estimate.accepted[: self.k]).all()
-        after = _explored(_carry(space, estimate, state, layout), found)
+        key, chance = jax.random.split(state.key)
+        left = _explored(_carry(space, estimate, b, chance, layout), found)
         # Random vectors had no entries before, whose change would be a drift.
-        after = after._replace(drift=jnp.where(starting, 0, after.drift), spread=jnp.where(starting, 0, after.spread))
+        left = left._replace(drift=jnp.where(starting, 0, left.drift), spread=jnp.where(starting, 0, left.spread))
+        after = state.followed_by(left, place, layout)._replace(key=key)
         # Where nothing could be measured the memory stays, for the next point may be finite again.
-        usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(after.vectors).all()
+        usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(left.vectors).all()
         after = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
         # The count depends on nothing that differs between runs that are mapped over, so an audit stays a branch there.
         state = after._replace(measured=state.measured + 1, begun=state.begun | usable).times(unit)
@@ -341,13 +328,13 @@ class Sharpness(eqx.Module):
             converged=(estimate.met | starting) & within & finite,
             hvps=space.hvps + found.hvps,
             upper=unit * upper,
-            block=state.values[:-1],
-            ages=state.ages[:-1] - 1,
+            block=state.last.values[:-1],
+            ages=state.last.ages[:-1] - 1,
         )
         # Where neither they nor a derivative are asked for, the compiler leaves them out.
         vectors = estimate.ritz[: self.k] @ space.basis
-        unseen = rounding(jnp.abs(state.values).max(), dtype)
-        simple = are_simple(jnp.append(track.values, state.values[self.k]), track.residuals, unseen)
+        unseen = rounding(jnp.abs(state.last.values).max(), dtype)
+        simple = are_simple(jnp.append(track.values, state.last.values[self.k]), track.residuals, unseen)
         return moving(track, point.product, vectors, simple), vectors, state
 
     def _look(
@@ -396,7 +383,7 @@ class Sharpness(eqx.Module):
         reach = space.reach[None, :] + jnp.where(wanted, space.spread, 0)[:, None] * space.ages[None, :]
         unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
         outside = jnp.sqrt(known**2 + unknown**2)
-        gap = jnp.maximum(top - promised[b - 2], 0)
+        gap = jnp.maximum(top - promised[b - 2], 0) / WARY
         unseen = rounding(jnp.abs(space.projected).max(), values.dtype)
         accepted = tolerance(top, self.rtol, unseen)
         # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector. At
@@ -434,32 +421,31 @@ def _norms(combinations: Float[Array, "n c"], gram: Float[Array, "c c"]) -> Floa
     return jnp.sqrt(jnp.maximum(jnp.sum((combinations @ gram) * combinations, axis=1), 0))
 
 
-def _start(state: _State, layout: Layout) -> Space:
+def _start(block: Block, layout: Layout) -> Space:
     """The carried rows, none of which was multiplied yet."""
-    b, p = state.vectors.shape
-    c, dtype = b + ROOM, state.vectors.dtype
-    largest = jnp.abs(state.values).max()  # a Hessian that fades has no use for the changes that it once had
+    b, p = block.vectors.shape
+    c, dtype = b + ROOM, block.vectors.dtype
+    largest = jnp.abs(block.values).max()  # a Hessian that fades has no use for the changes that it once had
 
     def padded(array: Array) -> Array:
         return jnp.concatenate([array, jnp.zeros((c - b, *array.shape[1:]), dtype)])
 
     return Space(
-        basis=layout.constrain(padded(state.vectors)),
+        basis=layout.constrain(padded(block.vectors)),
         outside=layout.constrain(jnp.zeros((c, p), dtype)),
-        projected=jnp.diag(padded(state.values)),
+        projected=jnp.diag(padded(block.values)),
         fresh=jnp.zeros(c, bool),
-        ages=padded(state.ages),
-        reach=padded(state.reach),
-        drift=padded(jnp.minimum(state.drift, largest)),
-        spread=jnp.minimum(state.spread, largest),
+        ages=padded(block.ages),
+        reach=padded(block.reach),
+        drift=padded(jnp.minimum(block.drift, largest)),
+        spread=jnp.minimum(block.spread, largest),
         filled=jnp.asarray(b),
         hvps=jnp.asarray(0),
     )
 
 
-def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> _State:
-    """The block for the next step: the largest Ritz vectors over fresh and stale rows together."""
-    b = len(state.vectors)
+def _carry(space: Space, estimate: _Estimate, b: int, key: PRNGKeyArray, layout: Layout) -> Block:
+    """The block for later: the largest Ritz vectors over fresh and stale rows together."""
     values, z = estimate.values[:b], estimate.ritz[:b]
     ages = z**2 @ space.ages + 1
     fresh_part = jnp.where(space.fresh, z, 0)
@@ -470,63 +456,34 @@ def _carry(space: Space, estimate: _Estimate, state: _State, layout: Layout) -> 
     vectors = space.over_fresh(
         lambda row, vectors: vectors + jnp.outer(shares[:, row], space.outside[row]), (turn @ z) @ space.basis
     )
-    wanted, motion, predicted = _predict(vectors, state, layout)
 
     # The explorer's power steps find what rises from outside the block; a little chance keeps them from settling.
-    key, chance_key = jax.random.split(state.key)
-
     def disturb(row: Float[Array, " p"]) -> Float[Array, " p"]:
-        chance = layout.random(chance_key, (), row.dtype)
+        chance = layout.random(key, (), row.dtype)
         # The sign of a vector is an accident, and what is added to it must not depend on that.
         chance = chance * jnp.where(row @ chance < 0, -1, 1).astype(row.dtype)
-        return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), predicted[:-1])
+        return orthogonal(row + CHANCE * chance / jnp.linalg.norm(chance), vectors[:-1])
 
-    last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, predicted[-1])
-    return _State(
-        vectors=layout.constrain(predicted.at[-1].set(last)),
+    last = jax.lax.cond(ages[-1] < 1.5, disturb, lambda row: row, vectors[-1])
+    return Block(
+        vectors=layout.constrain(vectors.at[-1].set(last)),
         values=values,
         ages=ages,
         reach=jnp.sqrt(_norms(fresh_part, estimate.gram) ** 2 + z**2 @ space.reach**2),
         drift=jnp.sqrt(z**2 @ space.drift**2).at[-1].set(0),
         spread=space.spread,
-        wanted=wanted,
-        motion=motion,
-        measured=state.measured,
-        begun=state.begun,
-        key=key,
     )
 
 
-def _explored(state: _State, found: Audit) -> _State:
+def _explored(block: Block, found: Audit) -> Block:
     """The block with what an audit found in the place of the explorer, if it summed up its vector."""
 
-    def explored() -> _State:
-        return state._replace(
-            vectors=state.vectors.at[-1].set(orthogonal(found.vector, state.vectors[:-1])),
-            values=state.values.at[-1].set(found.value),
-            ages=state.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
-            reach=state.reach.at[-1].set(found.residual),
+    def explored() -> Block:
+        return block._replace(
+            vectors=block.vectors.at[-1].set(orthogonal(found.vector, block.vectors[:-1])),
+            values=block.values.at[-1].set(found.value),
+            ages=block.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
+            reach=block.reach.at[-1].set(found.residual),
         )
 
-    return jax.lax.cond(found.hvps > STEPS, explored, lambda: state)
-
-
-def _predict(vectors: Float[Array, "b p"], state: _State, layout: Layout) -> tuple[Array, Array, Array]:
-    """The wanted vectors, their displacement, and the block in which they are moved on by what the last two tell.
-
-    At the edge of stability the iterates jump to and fro across a valley, and the eigenvectors with them: the
-    displacement of a step is minus that of the step before; along a smooth path it is the same again. The factor is
-    fitted. Only displacements outside the block matter, for inside it the projected matrix is solved anyway.
-    """
-    k = len(state.wanted)
-    wanted = vectors[:k]
-    overlap = layout.inner(wanted, state.wanted)  # also aligns signs
-    before = overlap @ state.wanted
-    # Divided so that the vectors before are the wanted ones minus this: tangents, not sines, of the angles between.
-    squares = jnp.sum(overlap**2, axis=1, keepdims=True)
-    motion = jnp.where(squares > 0.25, (layout.inner(before, vectors) @ vectors - before) / squares, 0)
-    last = overlap @ state.motion
-    length = jnp.sum(last**2, axis=1)
-    factor = jnp.where(length > 0, jnp.sum(motion * last, axis=1) / jnp.where(length > 0, length, 1), 0)
-    moved = vectors.at[:k].add(jnp.clip(factor, -1, 1)[:, None] * motion)
-    return wanted, motion, orthonormal(moved, layout)
+    return jax.lax.cond(found.hvps > STEPS, explored, lambda: block)

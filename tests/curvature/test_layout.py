@@ -108,7 +108,7 @@ def told(how, kind, ragged, bits):
     return dict(
         resumed=resumed,
         values=np.concatenate([start.probes["s"].values, track.values]).tolist(), loss=run.loss.tolist(),
-        hvps=int(track.hvps.sum()), converged=bool(track.converged.all()), shard=shard(memory.vectors),
+        hvps=int(track.hvps.sum()), converged=bool(track.converged.all()), shard=shard(memory.last.vectors),
         split=shard(run.params["a"]),
     )
 """

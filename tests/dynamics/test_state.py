@@ -39,14 +39,14 @@ OTHERS = {
     "no probes": (
         ADAM,
         {},
-        r"holds probes\['sharpness'\].* float64\[5, 100\].* and 8 more, which the loss, .* have not",
+        r"holds probes\['sharpness'\].* float64\[5, 100\].* and 15 more, which the loss, .* have not",
     ),
     "another name": (ADAM, {"top": Sharpness()}, r"holds probes\['sharpness'\].* go with probes\['top'\]"),
-    "one more": (ADAM, {**PROBES, "b": Sharpness()}, r"lacks probes\['b'\]\.vectors float64\[5, 100\]"),
+    "one more": (ADAM, {**PROBES, "b": Sharpness()}, r"lacks probes\['b'\]\.last\.vectors float64\[5, 100\]"),
     "another k": (
         ADAM,
         {"sharpness": Sharpness(k=2)},
-        r"holds .*wanted float64\[1, 100\].* go with .*float64\[2, 100\]",
+        r"holds .*motion float64\[1, 100\].* go with .*float64\[2, 100\]",
     ),
     "another block": (
         ADAM,

@@ -189,7 +189,7 @@ def test_the_signs_of_the_vectors_that_are_carried_do_not_matter():
     state = train(loss, params, Partial(optax.sgd, 1.0), 10, probes).state
     memory = state.probes["sharpness"]
     signs = jnp.asarray([1.0, -1, 1, -1, -1])[:, None]  # the last is that of the explorer
-    turned = eqx.tree_at(lambda state: state.probes["sharpness"].vectors, state, signs * memory.vectors)
+    turned = eqx.tree_at(lambda state: state.probes["sharpness"].last.vectors, state, signs * memory.last.vectors)
     runs = [train(loss, start, Partial(optax.sgd, 1.0), 40, probes) for start in (state, turned)]
     one, other = (run.probes["sharpness"] for run in runs)
     np.testing.assert_array_equal(other.hvps, one.hvps)

@@ -40,7 +40,7 @@ def started(diagonal, gradient):
     def one(seed):
         probe, at = Sharpness(rtol=RTOL, seed=seed), point(diagonal, gradient)
         track, memory = probe.measure(at, probe.init(at))
-        return track, memory.values
+        return track, memory.last.values
 
     return jax.lax.map(one, jnp.arange(SEEDS))
 
