@@ -21,7 +21,7 @@ def product(matrix, vector):
     return matrix @ vector
 
 
-def point(matrix, place=0.0):
+def point(matrix, place=0.0, product=product):
     nothing = jnp.zeros(P)
     at = Partial(product, matrix)
     rest = None, jnp.asarray(0), jax.random.key(0), Partial(jnp.sum)
@@ -125,6 +125,32 @@ def test_ages_count_the_steps_since_a_product():
     assert (np.round(ages)[:, 0] == 0).all()  # the largest is multiplied at every step
     # And the others when they are ten steps old, one after the other, for they all begin at once.
     assert 10 <= np.round(np.max(ages)) <= 12
+
+
+def test_ages_count_them_where_two_blocks_alternate():
+    ages = [track.ages for _, track, *_ in follow([PATHS["drifting"][0]] * 60, 1, to_and_fro)][20:]
+    np.testing.assert_allclose(ages, np.round(ages), atol=1e-9)
+    for before, after in zip(np.round(ages[:-2]), np.round(ages[2:]), strict=True):
+        np.testing.assert_array_equal(after, np.where(after == 0, 0, before + 2))
+    assert 14 <= np.round(np.max(ages)) <= 20
+
+
+def test_in_a_cluster_errors_cover_from_every_start():
+    """Six eigenvalues within half a percent, of which the block holds four."""
+    path = jnp.asarray(PATHS["a cluster"])
+
+    def run(seed):
+        probe = Sharpness(rtol=RTOL, audit=None, seed=seed)
+
+        def measured(memory, matrix):
+            track, memory = probe.measure(point(matrix, product=jnp.matmul), memory)
+            return memory, (track.values[0], track.errors[0])
+
+        return jax.lax.scan(measured, probe.init(point(path[0], product=jnp.matmul)), path)[1]
+
+    values, errors = jax.lax.map(jax.jit(run), jnp.arange(24))
+    exact = np.linalg.eigvalsh(path)[:, -1]
+    assert (np.abs(values - exact) <= errors + 1e-12).all()
 
 
 def test_an_eigenvalue_that_rises_from_nothing_is_seen_by_chance_alone():
