@@ -219,7 +219,7 @@ class Sharpness(eqx.Module):
         return Memory(
             last=block,
             before=block,
-            places=layout.constrain(jnp.full((2, p), jnp.inf, dtype)),
+            places=layout.constrain(jnp.full((2, layout.size), jnp.inf, dtype)),
             motion=jnp.zeros_like(vectors[: self.k]),
             factor=jnp.zeros(self.k, dtype),
             measured=jnp.asarray(0),
