@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray
 
 from eosbench.curvature._layout import Layout
 from eosbench.probes._search_space import orthogonal, orthonormal
@@ -38,6 +38,17 @@ class Block(NamedTuple):
         """In another unit of curvature."""
         scaled = {name: unit * getattr(self, name) for name in ("values", "reach", "drift", "spread")}
         return self._replace(**scaled)
+
+    def exploring(
+        self, vector: Float[Array, " p"], value: Float[Array, ""], age: Float[ArrayLike, ""], reach: Float[Array, ""]
+    ) -> "Block":
+        """The block with another explorer: the part of a vector outside the other rows."""
+        return self._replace(
+            vectors=self.vectors.at[-1].set(orthogonal(vector, self.vectors[:-1])),
+            values=self.values.at[-1].set(value),
+            ages=self.ages.at[-1].set(age),
+            reach=self.reach.at[-1].set(reach),
+        )
 
 
 class Memory(NamedTuple):
@@ -79,15 +90,10 @@ class Memory(NamedTuple):
         outside = wanted - layout.inner(wanted, rows) @ rows
         shares = jnp.sum(outside**2, axis=1)
         news = shares.max() > NEWS
-        explorer = orthogonal(jnp.where(news, outside[jnp.argmax(shares)], last.vectors[-1]), rows)
-        return Block(
-            vectors=self.before.vectors.at[-1].set(explorer),
-            values=self.before.values.at[-1].set(last.values[-1]),
-            ages=(self.before.ages + 1).at[-1].set(jnp.where(news, 2 * EXPLORE, last.ages[-1])),
-            reach=self.before.reach.at[-1].set(last.reach[-1]),
-            drift=self.before.drift.at[-1].set(last.drift[-1]),
-            spread=self.before.spread,
-        )
+        explorer = jnp.where(news, outside[jnp.argmax(shares)], last.vectors[-1])
+        age = jnp.where(news, 2 * EXPLORE, last.ages[-1])
+        older = self.before._replace(ages=self.before.ages + 1)
+        return older.exploring(explorer, last.values[-1], age, last.reach[-1])
 
     def followed_by(self, block: Block, place: Float[Array, " p"], layout: Layout) -> "Memory":
         """The memory after a measurement that left this block."""

@@ -479,11 +479,6 @@ def _explored(block: Block, found: Audit) -> Block:
     """The block with what an audit found in the place of the explorer, if it summed up its vector."""
 
     def explored() -> Block:
-        return block._replace(
-            vectors=block.vectors.at[-1].set(orthogonal(found.vector, block.vectors[:-1])),
-            values=block.values.at[-1].set(found.value),
-            ages=block.ages.at[-1].set(EXPLORE),  # so that it is multiplied at the next step
-            reach=block.reach.at[-1].set(found.residual),
-        )
+        return block.exploring(found.vector, found.value, EXPLORE, found.residual)  # multiplied at the next step
 
     return jax.lax.cond(found.hvps > STEPS, explored, lambda: block)
