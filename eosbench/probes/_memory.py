@@ -20,7 +20,7 @@ NEAR = 1 / 3
 NEWS = 0.01
 """Share of a wanted vector from which on it is news to the block of the last but one."""
 
-EXPLORE = 4
+EXPLORE = 6
 """Measurements after which the explorer is multiplied again."""
 
 

@@ -59,6 +59,9 @@ DENSE = 64
 CHANCE = 0.1
 """Share of a random direction in the explorer after each of its products."""
 
+SHIFT = 0.3
+"""Of the explorer's power steps, as a share of its value: they are steps with the Hessian minus that."""
+
 RENEW = 10
 """Steps after which any vector but the explorer is multiplied again, for a mixture of two may be on its way to one that
 rises."""
@@ -66,8 +69,12 @@ rises."""
 RENEW_EACH = 15
 """The same where two blocks alternate, which hold nearly the same vectors."""
 
-WARY = 2
-"""Gaps are divided by this: where more eigenvalues sit together than the block holds, some of them lie within."""
+WARY = 1.5
+"""Gaps are divided by this: more eigenvalues may lie within than the block holds."""
+
+CROWD = 60
+"""And by this over the number of tolerances between the first value and the explorer's, if that is more: where all of
+the block lie together, others do that it has no room for."""
 
 TRUST = 8
 """An error is never taken to be below the norm of what the product has outside the space, divided by this. It is 3 in a
@@ -383,9 +390,10 @@ class Sharpness(eqx.Module):
         reach = space.reach[None, :] + jnp.where(wanted, space.spread, 0)[:, None] * space.ages[None, :]
         unknown = jnp.sqrt(jnp.sum(jnp.where(stale, found * reach, 0) ** 2, axis=1))
         outside = jnp.sqrt(known**2 + unknown**2)
-        gap = jnp.maximum(top - promised[b - 2], 0) / WARY
         unseen = rounding(jnp.abs(space.projected).max(), values.dtype)
         accepted = tolerance(top, self.rtol, unseen)
+        width = jnp.maximum(top[0] - top[b - 1], accepted[0])
+        gap = jnp.maximum(top - promised[b - 2], 0) / jnp.maximum(CROWD * accepted[0] / width, WARY)
         # One that is not wanted may be off as long as it could not become one that is; the last is no eigenvector. At
         # the start nothing is known of any: less is trusted, and the others have to be found too, for one of them may
         # be the next to lead.
@@ -450,7 +458,11 @@ def _carry(space: Space, estimate: _Estimate, b: int, key: PRNGKeyArray, layout:
     ages = z**2 @ space.ages + 1
     fresh_part = jnp.where(space.fresh, z, 0)
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
-    step = fresh_part * jnp.where(values[0] > 0, 1 / values[0], 0)
+    # The explorer's is shifted, so that what rises above its value gains on it soon; and it is smaller where much is
+    # outside, for otherwise what lies far below would gain as well.
+    beyond = _norms(fresh_part, estimate.gram)
+    scales = jnp.full(b, values[0]).at[-1].set(jnp.maximum((1 - SHIFT) * values[-1], 2 * beyond[-1]))
+    step = fresh_part * jnp.where(scales > 0, 1 / scales, 0)[:, None]
     turn = orthonormalizing(z @ z.T + step @ estimate.gram @ step.T)  # for what is outside is orthogonal to the basis
     shares = turn @ step
     vectors = space.over_fresh(
@@ -469,7 +481,7 @@ def _carry(space: Space, estimate: _Estimate, b: int, key: PRNGKeyArray, layout:
         vectors=layout.constrain(vectors.at[-1].set(last)),
         values=values,
         ages=ages,
-        reach=jnp.sqrt(_norms(fresh_part, estimate.gram) ** 2 + z**2 @ space.reach**2),
+        reach=jnp.sqrt(beyond**2 + z**2 @ space.reach**2),
         drift=jnp.sqrt(z**2 @ space.drift**2).at[-1].set(0),
         spread=space.spread,
     )

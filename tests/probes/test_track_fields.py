@@ -135,9 +135,9 @@ def test_ages_count_them_where_two_blocks_alternate():
     assert 14 <= np.round(np.max(ages)) <= 20
 
 
-def test_in_a_cluster_errors_cover_from_every_start():
-    """Six eigenvalues within half a percent, of which the block holds four."""
-    path = jnp.asarray(PATHS["a cluster"])
+def from_many_starts(path, starts):
+    """Values, errors and exact values along the path, without audits, shapes (starts, STEPS) and (STEPS,)."""
+    path = jnp.asarray(path)
 
     def run(seed):
         probe = Sharpness(rtol=RTOL, audit=None, seed=seed)
@@ -148,9 +148,25 @@ def test_in_a_cluster_errors_cover_from_every_start():
 
         return jax.lax.scan(measured, probe.init(point(path[0], product=jnp.matmul)), path)[1]
 
-    values, errors = jax.lax.map(jax.jit(run), jnp.arange(24))
-    exact = np.linalg.eigvalsh(path)[:, -1]
-    assert (np.abs(values - exact) <= errors + 1e-12).all()
+    values, errors = jax.lax.map(jax.jit(run), jnp.arange(starts))
+    return values, errors, np.linalg.eigvalsh(path)[:, -1]
+
+
+def test_in_a_cluster_errors_cover_from_every_start():
+    """Six eigenvalues within half a percent, of which the block holds four: from 2 of 192 starts all is not seen."""
+    values, errors, exact = from_many_starts(PATHS["a cluster"], 192)
+    missed = (np.abs(values - exact) > errors + 1e-12).any(1)
+    assert not missed[:24].any()
+    assert missed.sum() <= 2
+
+
+@pytest.mark.parametrize(("lowest", "rate"), [(-1, 0.15), (-6, 0.1)])
+def test_what_rises_past_the_block_is_seen_by_the_explorer(lowest, rate):
+    """Neither does what is far below keep the explorer from it."""
+    still = np.array([10, 9, 8, 7, *np.linspace(lowest, 1, P - 5)])
+    path = [np.diag([*still, max(10 + rate * (t - 70), 0.5)]) for t in range(STEPS)]
+    values, _, exact = from_many_starts(path, 24)
+    np.testing.assert_allclose(values, np.tile(exact, (24, 1)), rtol=RTOL)
 
 
 def test_an_eigenvalue_that_rises_from_nothing_is_seen_by_chance_alone():
