@@ -23,6 +23,10 @@ NEWS = 0.01
 EXPLORE = 6
 """Measurements after which the explorer is multiplied again."""
 
+STRAIGHTEN = 15
+"""Measurements after which rounding is taken out of a block, whose rows are orthonormal by calculation only. Odd, so
+that it is the turn of either where two alternate."""
+
 
 class Block(NamedTuple):
     """The vectors that a measurement leaves to later ones, and what is known of them."""
@@ -69,15 +73,19 @@ class Memory(NamedTuple):
 
     def nearest(self, place: Float[Array, " p"], layout: Layout) -> tuple[Block, Bool[Array, ""]]:
         """The block from which to start at a place, and whether it is that of the last measurement but one."""
-        ways = jnp.linalg.norm(place[None] - self.places, axis=1)
+        ways = jnp.stack([jnp.linalg.norm(place - former) for former in self.places])
         back = ways[1] < NEAR * ways[0]
         block: Block = jax.lax.cond(back, lambda: self._informed(layout), lambda: self._predicted(layout))
-        return block._replace(vectors=layout.constrain(block.vectors)), back
+        rows = block.vectors
+        straight = self.measured % STRAIGHTEN == 0
+        rows = jax.lax.cond(straight, lambda: orthonormal(rows, layout), lambda: rows)
+        return block._replace(vectors=layout.constrain(rows)), back
 
     def _predicted(self, layout: Layout) -> Block:
         """The last block, the wanted vectors moved on by what the last two measurements tell."""
-        moved = self.last.vectors.at[: len(self.motion)].add(self.factor[:, None] * self.motion)
-        return self.last._replace(vectors=orthonormal(moved, layout))
+        k = len(self.motion)
+        moved = self.last.vectors[:k] + self.factor[:, None] * self.motion  # orthogonal to the rest of the block
+        return self.last._replace(vectors=self.last.vectors.at[:k].set(orthonormal(moved, layout)))
 
     def _informed(self, layout: Layout) -> Block:
         """The block before the last, with what was learned since in the place of its explorer.
@@ -117,6 +125,6 @@ def _motion(vectors: Float[Array, "b p"], memory: Memory, layout: Layout) -> tup
     squares = jnp.sum(overlap**2, axis=1, keepdims=True)
     motion = jnp.where(squares > 0.25, (layout.inner(before, vectors) @ vectors - before) / squares, 0)
     last = overlap @ memory.motion
-    length = jnp.sum(last**2, axis=1)
-    factor = jnp.where(length > 0, jnp.sum(motion * last, axis=1) / jnp.where(length > 0, length, 1), 0)
+    length = jnp.diag(layout.inner(last, last))
+    factor = jnp.where(length > 0, jnp.diag(layout.inner(motion, last)) / jnp.where(length > 0, length, 1), 0)
     return motion, jnp.clip(factor, -1, 1)

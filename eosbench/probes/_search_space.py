@@ -98,9 +98,8 @@ def multiply(
     basis = jax.lax.dynamic_update_slice(space.basis, vector[None], (row, 0))
     entries = basis @ image
     # What earlier products have along a new row is outside no more; along one that was there they have nothing.
-    along = space.outside @ vector
     outside = space._replace(fresh=space.fresh & ~renew).over_fresh(
-        lambda row, outside: outside.at[row].add(-along[row] * vector), space.outside
+        lambda row, outside: outside.at[row].add(-(outside[row] @ vector) * vector), space.outside
     )
     beyond = image - entries @ basis
     outside = jax.lax.dynamic_update_slice(outside, beyond[None], (row, 0))

@@ -323,8 +323,9 @@ class Sharpness(eqx.Module):
         # Random vectors had no entries before, whose change would be a drift.
         left = left._replace(drift=jnp.where(starting, 0, left.drift), spread=jnp.where(starting, 0, left.spread))
         after = state.followed_by(left, place, layout)._replace(key=key)
-        # Where nothing could be measured the memory stays, for the next point may be finite again.
-        usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(left.vectors).all()
+        # Where nothing could be measured the memory stays, for the next point may be finite again. (A sum is finite only
+        # if all its terms are.)
+        usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(left.vectors.sum())
         after = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
         # The count depends on nothing that differs between runs that are mapped over, so an audit stays a branch there.
         state = after._replace(measured=state.measured + 1, begun=state.begun | usable).times(unit)
@@ -405,7 +406,10 @@ class Sharpness(eqx.Module):
         worst = jnp.argmax(jnp.where(errors > asked, errors / asked, 0))
         by_row = jnp.where(stale, promising[worst] ** 2 * allowance + jnp.abs(found * reach)[worst] / TRUST, 0)
         stale_error = inside + trusted_error(unknown, gap, TRUST)
-        direction = fresh_part[worst] @ space.outside
+        direction = space.over_fresh(
+            lambda row, direction: direction + fresh_part[worst, row] * space.outside[row],
+            jnp.zeros_like(space.outside[0]),
+        )
         leads, matters = (direction != 0).any(), by_row.max() > 0
         renew = matters & (stale_error > trusted_error(known, gap, TRUST))[worst]
         renew = stale.any() & (renew | ~leads)

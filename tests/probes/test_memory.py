@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from eosbench.curvature import Layout
-from eosbench.probes._memory import EXPLORE, Block, Memory
+from eosbench.probes._memory import EXPLORE, STRAIGHTEN, Block, Memory
 
 P = 12
 LAYOUT = Layout.flat(P, float)
@@ -80,3 +80,13 @@ def test_from_the_last_wanted_vectors_move_on_as_they_moved():
     foreseen = start(found, 6.0)[0].vectors[0]
     np.testing.assert_allclose(foreseen @ (jnp.cos(4 * angle) * AXES[0] + jnp.sin(4 * angle) * AXES[7]), 1, atol=1e-8)
     np.testing.assert_allclose(foreseen @ turned, np.cos(angle), atol=1e-6)
+
+
+@pytest.mark.parametrize("place", [0.1, 0.9])
+@pytest.mark.parametrize(("measured", "straight"), [(STRAIGHTEN, True), (STRAIGHTEN + 1, False)])
+def test_now_and_then_the_rows_of_a_block_are_made_orthonormal_again(place, measured, straight):
+    bent = AXES + 1e-3
+    found = memory()
+    last, before = found.last._replace(vectors=bent[3:6]), found.before._replace(vectors=bent[:3])
+    rows = start(found._replace(last=last, before=before, measured=jnp.asarray(measured)), place)[0].vectors
+    assert np.allclose(rows @ rows.T, np.eye(3), atol=1e-12) == straight
