@@ -69,7 +69,7 @@ rises."""
 RENEW_EACH = 15
 """The same where two blocks alternate, which hold nearly the same vectors."""
 
-WARY = 1.5
+WARY = 2
 """Gaps are divided by this: more eigenvalues may lie within than the block holds."""
 
 CROWD = 60
@@ -323,8 +323,8 @@ class Sharpness(eqx.Module):
         # Random vectors had no entries before, whose change would be a drift.
         left = left._replace(drift=jnp.where(starting, 0, left.drift), spread=jnp.where(starting, 0, left.spread))
         after = state.followed_by(left, place, layout)._replace(key=key)
-        # Where nothing could be measured the memory stays, for the next point may be finite again. (A sum is finite only
-        # if all its terms are.)
+        # Where nothing could be measured the memory stays, for the next point may be finite again. A sum is finite only
+        # where all its terms are.
         usable = jnp.isfinite(estimate.errors).all() & jnp.isfinite(left.vectors.sum())
         after = jax.tree.map(lambda new, old: jnp.where(usable, new, old), after, state)
         # The count depends on nothing that differs between runs that are mapped over, so an audit stays a branch there.
@@ -463,9 +463,11 @@ def _carry(space: Space, estimate: _Estimate, b: int, key: PRNGKeyArray, layout:
     fresh_part = jnp.where(space.fresh, z, 0)
     # What fresh products have outside the space corrects their vectors for the next step, at no cost: a power step.
     # The explorer's is shifted, so that what rises above its value gains on it soon; and it is smaller where much is
-    # outside, for otherwise what lies far below would gain as well.
+    # outside, for otherwise what lies far below would gain as well. Rounding is no direction.
     beyond = _norms(fresh_part, estimate.gram)
-    scales = jnp.full(b, values[0]).at[-1].set(jnp.maximum((1 - SHIFT) * values[-1], 2 * beyond[-1]))
+    least = jnp.sqrt(jnp.finfo(values.dtype).eps) * jnp.abs(values).max()
+    scale = jnp.maximum(jnp.maximum((1 - SHIFT) * jnp.abs(values[-1]), 2 * beyond[-1]), least)
+    scales = jnp.full(b, values[0]).at[-1].set(scale)
     step = fresh_part * jnp.where(scales > 0, 1 / scales, 0)[:, None]
     turn = orthonormalizing(z @ z.T + step @ estimate.gram @ step.T)  # for what is outside is orthogonal to the basis
     shares = turn @ step
