@@ -14,7 +14,7 @@ from tabulate import tabulate
 COLD_VECTORS = 72  # `sharpness`, 15.3 MB at p = 53,097 on one device, and an eighth of it on each of eight
 TRACKED_VECTORS = 46  # the training loop with the probe `Sharpness`, over the loop without, at p = 5,007,210
 # Measured: of a step at the edge.
-PRODUCTS = 3.34  # the mean of 100 steps, cold start and audit included
+PRODUCTS = 3.31  # the mean of 100 steps, cold start and audit included
 GRADIENTS_PER_PRODUCT = 2.0  # 1.86 to 2.34
 MESSAGES_PER_PRODUCT = 3  # vectors that pass a card: gathered once, and twice in the sum
 

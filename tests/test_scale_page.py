@@ -72,8 +72,8 @@ def test_the_parameters_of_vgg_are_counted_right(capacity):
 def test_vectors_are_shared_by_the_cards_and_work_as_well(capacity):
     training = capacity.Training("one", p=1e9, examples=1, flops=capacity.FLOPS)
     assert training.memory(8, 16) == pytest.approx((16 / 8 + 4) * 4e9 + 10e9)
-    assert training.seconds(1) == pytest.approx(1 + 3.34 * 2)
-    assert training.seconds(8) == pytest.approx((1 + 3.34 * 2) / 8 + 3.34 * 3 * 4e9 * 7 / 8 / 200e9)
+    assert training.seconds(1) == pytest.approx(1 + 3.31 * 2)
+    assert training.seconds(8) == pytest.approx((1 + 3.31 * 2) / 8 + 3.31 * 3 * 4e9 * 7 / 8 / 200e9)
 
 
 def test_every_check_runs_on_a_cpu():
